@@ -1,0 +1,143 @@
+"""Config files: YAML with ``extends``, and dotted overrides.
+
+Parents are merged in the order listed, later ones win; mappings merge, lists replace. Every
+failure is a ConfigError that names the file and the key.
+"""
+
+import copy
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from backend.core.errors import ConfigError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load_yaml(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, object]:
+    """The mapping in ``path`` with its parents merged in.
+
+    Raises ConfigError for a missing file, wrong YAML, or a circle of ``extends``.
+    """
+    path = path.expanduser().absolute()
+    if path in _seen:
+        raise ConfigError(f"{path}: 'extends' goes in a circle")
+    data = _read(path)
+    parents = data.pop("extends", [])
+    if isinstance(parents, str):
+        parents = [parents]
+    if not isinstance(parents, list):
+        raise ConfigError(f"{path}: 'extends' is a file name or a list of them")
+    merged: dict[str, object] = {}
+    for parent in parents:
+        merged = merge(merged, load_yaml(path.parent / str(parent), (*_seen, path)))
+    return merge(merged, data)
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such config file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from None
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{where}: not valid YAML") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected keys and values at the top level")
+    return data
+
+
+def merge(base: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
+    """``over`` on top of ``base``; neither is changed."""
+    merged = copy.deepcopy(dict(base))
+    for key, value in over.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            merged[key] = merge(old, value)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def apply_overrides(
+    data: Mapping[str, object], overrides: Mapping[str, object]
+) -> dict[str, object]:
+    """Dotted keys set into nested mappings."""
+    result = copy.deepcopy(dict(data))
+    for dotted, value in overrides.items():
+        *parents, leaf = dotted.split(".")
+        node = result
+        for parent in parents:
+            child = node.setdefault(parent, {})
+            if not isinstance(child, dict):
+                raise ConfigError(f"'{dotted}': '{parent}' is a value, not a section")
+            node = child
+        node[leaf] = value
+    return result
+
+
+def parse_overrides(assignments: Iterable[str]) -> dict[str, object]:
+    """``key=value`` texts from the command line; values are YAML (``1e-3`` is a number)."""
+    overrides: dict[str, object] = {}
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"--set '{assignment}': expected key=value")
+        overrides[key.strip()] = _scalar(text)
+    return overrides
+
+
+def _scalar(text: str) -> object:
+    try:
+        value: object = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    if isinstance(value, str):
+        try:
+            return float(value)  # YAML 1.1 reads 1e-3 as text
+        except ValueError:
+            return value
+    return value
+
+
+def validate(model: type[Model], data: Mapping[str, object], source: str) -> Model:
+    """``data`` as ``model``. Raises ConfigError naming the first wrong key, with a suggestion."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_explain(model, error)}") from None
+
+
+def _explain(model: type[BaseModel], error: ValidationError) -> str:
+    sentences = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            sentences.append(f"unknown key '{key}'" + _did_you_mean(model, item["loc"]))
+        elif item["type"] == "missing":
+            sentences.append(f"'{key}' is missing")
+        elif item["type"] == "value_error":
+            sentences.append(f"{key}: {item['ctx']['error']}".lstrip(": "))
+        else:
+            sentences.append(f"'{key}': {item['msg'].lower()}, got {item['input']!r}")
+    return "; ".join(sentences)
+
+
+def _did_you_mean(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    section: type[BaseModel] = model
+    for part in loc[:-1]:
+        field = section.model_fields.get(str(part))
+        if field is None or not isinstance(field.annotation, type):
+            return ""
+        section = field.annotation
+    near = difflib.get_close_matches(str(loc[-1]), section.model_fields, n=1)
+    return f" (did you mean '{near[0]}'?)" if near else ""

@@ -1,0 +1,60 @@
+"""Sections that every trainer's config shares. Each trainer subclasses ``TrainConfig``."""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _absolute(path: Path) -> Path:
+    return Path(path).expanduser().absolute()
+
+
+DataPath = Annotated[Path, AfterValidator(_absolute)]
+"""A path; relative ones are relative to the folder in which the command is run."""
+
+
+class Section(BaseModel):
+    """A part of a config: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class FreezeConfig(Section):
+    """``strategy`` is a name that the trainer declares; ``assay trainers list`` shows them."""
+
+    strategy: str = "full"
+
+
+class TrainConfig(Section):
+    """Everything that decides a run. ``kind`` tells the trainers apart."""
+
+    kind: str
+    name: str = Field("", description="How the run is called; empty: made from the config.")
+    experiment: str = Field("assay", description="The MLflow experiment.")
+    seed: int = Field(0, ge=0)
+    device: str = Field("auto", description="cpu, cuda:0, or auto: the first GPU, else the CPU.")
+    freeze: FreezeConfig = FreezeConfig()
+
+    def flat(self) -> dict[str, str]:
+        """Dotted key to text, as MLflow parameters and the dashboard show it."""
+        return flatten(self.model_dump(mode="json"))
+
+    def replace(self, overrides: dict[str, object]) -> Self:
+        """A copy with dotted overrides, validated again."""
+        from backend.config.compose import apply_overrides  # noqa: PLC0415 (compose reads schema)
+
+        return type(self).model_validate(
+            apply_overrides(self.model_dump(mode="json"), overrides)
+        )
+
+
+def flatten(data: dict[str, object], prefix: str = "") -> dict[str, str]:
+    """Nested mappings to dotted keys; None becomes the empty string."""
+    flat: dict[str, str] = {}
+    for key, value in data.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = "" if value is None else str(value)
+    return flat

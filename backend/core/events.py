@@ -1,0 +1,139 @@
+"""Everything that a training can say, and its one-line JSON form.
+
+A worker writes one envelope per line to ``events.jsonl``; the file is the durable truth, and
+MLflow, pruning and the console are readers of it.
+"""
+
+import math
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from backend.core.records import Checkpoint, DatasetInput, EvalReport, MetricSpec, Record
+
+METRIC_KEY = re.compile(r"[a-z]+(/[A-Za-z0-9_.\-]+)+")
+
+
+class RunStarted(Record):
+    """The first event. ``epochs`` is what was planned; ``headline`` the key that ranks
+    checkpoints; ``environment`` maps a package or fact to its version."""
+
+    type: Literal["RunStarted"] = "RunStarted"
+    trainer: str
+    epochs: int
+    headline: str
+    metrics: tuple[MetricSpec, ...]
+    data: tuple[DatasetInput, ...]
+    environment: dict[str, str]
+    resumed_from: int | None = None
+
+
+class MetricsLogged(Record):
+    """Values at an optimizer step. Keys are ``split/name``, split in lower case."""
+
+    type: Literal["MetricsLogged"] = "MetricsLogged"
+    step: int
+    epoch: int
+    metrics: dict[str, float]
+
+    @field_validator("metrics")
+    @classmethod
+    def _keys_follow_the_grammar(cls, metrics: dict[str, float]) -> dict[str, float]:
+        for key in metrics:
+            if not METRIC_KEY.fullmatch(key):
+                raise ValueError(f"metric key '{key}' is not 'split/name' with a lower-case split")
+        return metrics
+
+    def finite(self) -> dict[str, float]:
+        """The metrics whose value is a number."""
+        return {k: v for k, v in self.metrics.items() if math.isfinite(v)}
+
+
+class FreezeGroup(Record):
+    """Parameters of one named part of the model. ``always_frozen`` are frozen whatever the
+    strategy (a fixed layer of the architecture) and counted nowhere else."""
+
+    name: str
+    trainable: int
+    frozen: int
+    always_frozen: int = 0
+    lr: float | None = None
+
+
+class FreezeReported(Record):
+    """What a strategy freezes, as ``declared`` before training and ``verified`` after it.
+
+    After training ``violations`` names each frozen tensor or buffer that changed by a bit.
+    """
+
+    type: Literal["FreezeReported"] = "FreezeReported"
+    phase: Literal["declared", "verified"]
+    strategy: str
+    groups: tuple[FreezeGroup, ...]
+    frozen_tensors: int
+    changed_tensors: int | None = None
+    violations: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class CheckpointSaved(Record):
+    """A checkpoint is complete on disk. ``best`` if it is the best so far."""
+
+    type: Literal["CheckpointSaved"] = "CheckpointSaved"
+    checkpoint: Checkpoint
+    best: bool
+
+
+class CheckpointRemoved(Record):
+    """An earlier checkpoint was deleted, because better ones are kept."""
+
+    type: Literal["CheckpointRemoved"] = "CheckpointRemoved"
+    path: str
+    sha256: str
+
+
+class Evaluated(Record):
+    """The final evaluation of a checkpoint."""
+
+    type: Literal["Evaluated"] = "Evaluated"
+    report: EvalReport
+
+
+class Noted(Record):
+    """Something that a person should know: a setting without effect, a skipped image."""
+
+    type: Literal["Noted"] = "Noted"
+    level: Literal["info", "warning"]
+    message: str
+
+
+class RunFinished(Record):
+    """The last event. ``best`` is the path of the best checkpoint, if one was saved."""
+
+    type: Literal["RunFinished"] = "RunFinished"
+    status: Literal["finished", "stopped", "pruned", "failed"]
+    reason: str = ""
+    best: str | None = None
+    interrupted: bool = False
+
+
+Event = Annotated[
+    RunStarted
+    | MetricsLogged
+    | FreezeReported
+    | CheckpointSaved
+    | CheckpointRemoved
+    | Evaluated
+    | Noted
+    | RunFinished,
+    Field(discriminator="type"),
+]
+
+
+class Envelope(Record):
+    """An event with its place in the stream. ``time`` is Unix seconds in the worker."""
+
+    seq: int
+    time: float
+    event: Event

@@ -1,0 +1,248 @@
+"""The nouns that are read: frozen, and JSON on disk.
+
+Non-finite numbers are written as the strings ``NaN``, ``Infinity`` and ``-Infinity``, so
+every file is strict JSON.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Direction = Literal["maximize", "minimize"]
+Verdict = Literal["better", "worse", "equivalent", "undecided"]
+RunStatus = Literal["running", "finished", "stopped", "pruned", "failed"]
+
+
+class Record(BaseModel):
+    """A frozen value with a JSON form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class MetricSpec(Record):
+    """A metric that a trainer reports. ``name`` is the key without its split.
+
+    ``direction`` None: neither higher nor lower is better. ``unit`` is empty for a share.
+    """
+
+    name: str
+    direction: Direction | None
+    unit: str = ""
+    description: str = ""
+
+
+class DatasetInput(Record):
+    """One split of a dataset as a run saw it. ``digest``: sha256 over images and labels."""
+
+    name: str
+    path: str
+    split: str
+    digest: str
+    images: int
+    instances: int
+
+
+class Checkpoint(Record):
+    """Weights without pickled code, and the facts needed to use them.
+
+    ``path`` is relative to the run's work directory in events and absolute elsewhere;
+    ``run`` is the key of the run that wrote it (empty for a file from elsewhere).
+    ``metrics`` are those of the validation at ``step``.
+    """
+
+    path: str
+    sha256: str
+    step: int
+    epoch: int
+    run: str = ""
+    metrics: dict[str, float] = {}
+    model_id: str = ""
+
+
+class Run(Record):
+    """One training as the tracking store remembers it.
+
+    ``key`` names the work directory and never changes; ``mlflow_run_id`` does when a run is
+    replayed. ``metrics`` holds the last value of each key, ``best`` the value at the best
+    checkpoint. Times are Unix seconds.
+    """
+
+    key: str
+    mlflow_run_id: str
+    name: str
+    trainer: str
+    status: RunStatus
+    started: float
+    ended: float | None = None
+    study: str = ""
+    trial: int | None = None
+    params: dict[str, str] = {}
+    metrics: dict[str, float] = {}
+    best: dict[str, float] = {}
+    best_epoch: int | None = None
+    epochs: int | None = None
+    headline: str = ""
+    reason: str = ""
+    tags: dict[str, str] = {}
+    work_dir: str = ""
+
+
+class Series(Record):
+    """One metric of one run over its training; all tuples have the same length."""
+
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+    times: tuple[float, ...]
+
+
+class EvalReport(Record):
+    """Scores of one checkpoint on one split.
+
+    ``predictions`` and ``ground_truth`` are COCO files (for detection) that hold what the
+    scores were computed from, so that a paired comparison can resample ``units``.
+    ``evaluator`` names code and version; reports of different evaluators are not compared.
+    ``settings`` are what else changes the numbers (image size, confidence floor ...).
+    """
+
+    task: str
+    trainer: str
+    checkpoint: str
+    data: str
+    split: str
+    data_digest: str
+    evaluator: str
+    settings: dict[str, str] = {}
+    classes: tuple[str, ...] = ()
+    unit: str = "image"
+    units: int
+    metrics: dict[str, float | None]
+    per_class: dict[str, dict[str, float | None]] = {}
+    predictions: str = ""
+    ground_truth: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+class MetricDelta(Record):
+    """Candidate minus baseline for one metric, with a paired bootstrap interval.
+
+    ``wins`` is the share of replicates in which the candidate is strictly better (ties count
+    half). ``low`` and ``high`` bound the difference at the comparison's confidence. Fields are
+    None where a metric is undefined (a class without ground truth).
+    """
+
+    name: str
+    direction: Direction
+    baseline: float | None
+    candidate: float | None
+    delta: float | None
+    low: float | None
+    high: float | None
+    wins: float | None
+    verdict: Verdict
+
+
+class LayerChange(Record):
+    """How far one layer's weights moved.
+
+    ``relative`` is ``|new - old|_2 / |old|_2`` over the layer's tensors of equal shape;
+    None where nothing could be compared.
+    """
+
+    layer: str
+    parameters: int
+    relative: float | None
+    note: str = ""
+
+
+class Contender(Record):
+    """One side of a comparison."""
+
+    label: str
+    checkpoint: Checkpoint
+    trainer: str
+    params: dict[str, str] = {}
+
+
+class DataComparison(Record):
+    """Both sides scored on one split of one dataset."""
+
+    role: Literal["target", "source"]
+    data: str
+    split: str
+    data_digest: str
+    evaluator: str
+    unit: str
+    units: int
+    metrics: tuple[MetricDelta, ...]
+    per_class: tuple[MetricDelta, ...] = ()
+    baseline_report: EvalReport
+    candidate_report: EvalReport
+
+
+class Comparison(Record):
+    """Old versus new on the same data, by the same code, today.
+
+    ``target`` decides; ``source`` (optional) measures forgetting. ``margin`` is the half-width
+    of the zone in which two models count as equivalent, in units of the metric.
+    """
+
+    key: str
+    created: float
+    baseline: Contender
+    candidate: Contender
+    primary: str
+    confidence: float
+    margin: float
+    replicates: int
+    seed: int
+    target: DataComparison
+    source: DataComparison | None = None
+    weights: tuple[LayerChange, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> MetricDelta:
+        """The primary metric on the target data."""
+        return next(m for m in self.target.metrics if m.name == self.primary)
+
+
+class PromotionDecision(Record):
+    """What the gate said and why. ``evidence`` is the comparison's key, empty for a first version."""
+
+    key: str
+    created: float
+    model: str
+    checkpoint: Checkpoint
+    policy: dict[str, object]
+    evidence: str
+    promote: bool
+    forced: bool = False
+    reasons: tuple[str, ...]
+    version: str = ""
+    previous: str = ""
+
+
+class TrialRecord(Record):
+    """One Optuna trial; ``run`` is the key of its run. ``params`` as suggested."""
+
+    number: int
+    state: Literal["running", "complete", "pruned", "failed", "waiting"]
+    value: float | None
+    params: dict[str, float | int | str | bool | None]
+    run: str = ""
+    started: float | None = None
+    ended: float | None = None
+    note: str = ""
+
+
+class StudyRecord(Record):
+    """An Optuna study as projected for reading. ``importances`` is None until it is defined."""
+
+    name: str
+    metric: str
+    direction: Direction
+    target: int
+    trials: tuple[TrialRecord, ...]
+    importances: dict[str, float] | None = None
+    best: int | None = None
+    description: str = ""

@@ -1,0 +1,50 @@
+"""What the dashboard and the command line may ask about the past."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from backend.core.records import (
+    Checkpoint,
+    Comparison,
+    PromotionDecision,
+    Run,
+    Series,
+    StudyRecord,
+)
+
+
+class RunStore(Protocol):
+    """Reads records. Every method raises StoreError if the database cannot be read."""
+
+    def change_token(self) -> str:
+        """A cheap text that differs whenever anything below may have changed."""
+
+    def runs(self) -> list[Run]:
+        """All trainings, newest first."""
+
+    def run(self, key: str) -> Run:
+        """One training by its key, its unique prefix, its name or its MLflow id.
+
+        Raises StoreError if none or several match.
+        """
+
+    def metric_names(self, keys: Sequence[str]) -> list[str]:
+        """The metric keys that any of these runs has logged, sorted."""
+
+    def series(self, keys: Sequence[str], metrics: Sequence[str]) -> dict[tuple[str, str], Series]:
+        """Curves by (run key, metric), complete, in step order; absent ones are left out."""
+
+    def checkpoints(self, key: str) -> list[Checkpoint]:
+        """The checkpoints of a run that still exist, in step order; paths are absolute."""
+
+    def studies(self) -> list[StudyRecord]:
+        """All studies, newest first."""
+
+    def comparisons(self) -> list[Comparison]:
+        """All comparisons, newest first."""
+
+    def promotions(self, model: str | None = None) -> list[PromotionDecision]:
+        """All decisions of the gate, newest first."""
+
+    def champions(self) -> dict[str, Checkpoint]:
+        """Registered model name to the checkpoint behind its ``champion`` alias."""

@@ -1,0 +1,127 @@
+"""What the YOLO trainer can be told, and what it reports. No torch here."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from backend.config.schema import DataPath, FreezeConfig, Section, TrainConfig
+from backend.core.records import MetricSpec
+from backend.core.trainer import TrainerSpec
+
+STRATEGIES = {
+    "full": "nothing is frozen",
+    "backbone": "the backbone is frozen; neck and head train",
+    "backbone+neck": "backbone and neck are frozen; the whole detection head trains",
+    "head-only": "everything is frozen but the head's output layers (a linear probe)",
+}
+
+METRICS = (
+    MetricSpec(name="mAP50-95", direction="maximize", description="COCO mAP, IoU 0.50 to 0.95"),
+    MetricSpec(name="mAP50", direction="maximize", description="mAP at IoU 0.50"),
+    MetricSpec(name="precision", direction="maximize", description="at the best-F1 confidence"),
+    MetricSpec(name="recall", direction="maximize", description="at the best-F1 confidence"),
+    MetricSpec(name="box_loss", direction="minimize"),
+    MetricSpec(name="cls_loss", direction="minimize"),
+    MetricSpec(name="dfl_loss", direction="minimize"),
+)
+
+
+class OptimizerConfig(Section):
+    """The optimizer is always explicit; ``lr0`` is the rate that the head really gets.
+
+    ``layer_decay``: layer-wise learning rate decay (LLRD); module i of the network trains at
+    ``lr0 * layer_decay ** (head - i)``. None gives every layer ``lr0``.
+    """
+
+    name: Literal["AdamW", "Adam", "SGD", "RMSProp", "NAdam", "RAdam", "Adamax"] = "AdamW"
+    lr0: float = Field(1e-3, gt=0)
+    lrf: float = Field(0.01, gt=0, le=1, description="Final learning rate as a share of lr0.")
+    momentum: float = Field(0.937, ge=0, lt=1)
+    weight_decay: float = Field(5e-4, ge=0)
+    layer_decay: float | None = Field(None, gt=0, lt=1)
+    warmup_epochs: float = Field(1.0, ge=0)
+    warmup_bias_lr: float = Field(0.0, ge=0)
+    nbs: int = Field(64, ge=1, description="Nominal batch size for gradient accumulation.")
+    cos_lr: bool = False
+
+
+class AugmentConfig(Section):
+    """Ultralytics' own augmentation terms and their defaults from the brief."""
+
+    hsv_h: float = Field(0.015, ge=0, le=1)
+    hsv_s: float = Field(0.7, ge=0, le=1)
+    hsv_v: float = Field(0.4, ge=0, le=1)
+    degrees: float = 10.0
+    translate: float = Field(0.1, ge=0, le=1)
+    scale: float = Field(0.5, ge=0)
+    fliplr: float = Field(0.5, ge=0, le=1)
+    flipud: float = Field(0.0, ge=0, le=1)
+    mosaic: float = Field(1.0, ge=0, le=1)
+    mixup: float = Field(0.1, ge=0, le=1)
+    close_mosaic: int = Field(10, ge=0)
+
+
+class YoloConfig(TrainConfig):
+    """A fine-tuning of an Ultralytics detector.
+
+    ``model`` is a checkpoint of Assay (.safetensors), an Ultralytics .pt, or an architecture
+    (.yaml, trained from scratch). ``source`` is the dataset on which forgetting is measured.
+    """
+
+    kind: Literal["yolo"] = "yolo"
+    model: str = Field(description="A .safetensors, .pt or .yaml file, or a name in weights_dir.")
+    data: DataPath = Field(description="A YOLO data.yaml with train and val (and holdout).")
+    source: DataPath | None = Field(None, description="The data.yaml of the source domain.")
+    weights_dir: DataPath | None = Field(None, description="Where bare model names are found.")
+    allow_download: bool = Field(False, description="May Ultralytics fetch a model by its name?")
+    trust_pickle: bool = Field(False, description="Load a .pt that needs arbitrary code? Only yours.")
+    epochs: int = Field(50, ge=1)
+    batch: int = Field(16, ge=1)
+    imgsz: int = Field(640, ge=32, multiple_of=32)
+    patience: int = Field(10, ge=0, description="Epochs without a better mAP50-95; 0: never stop.")
+    workers: int = Field(2, ge=0)
+    cache: bool = Field(False, description="Keep decoded images in RAM.")
+    amp: bool = Field(True, description="Mixed precision; without effect on the CPU.")
+    save_period: int = Field(0, ge=0, description="Keep a checkpoint every n epochs; 0: best and last.")
+    val_period: int = Field(1, ge=1, description="Validate every n epochs.")
+    conf: float = Field(0.001, gt=0, lt=1, description="Confidence floor of evaluations.")
+    iou: float = Field(0.7, gt=0, lt=1, description="NMS threshold of evaluations.")
+    max_det: int = Field(100, ge=1)
+    threads: int = Field(1, ge=1, description="torch threads on the CPU.")
+    optimizer: OptimizerConfig = OptimizerConfig()
+    augment: AugmentConfig = AugmentConfig()
+
+    @field_validator("freeze")
+    @classmethod
+    def _known_strategy(cls, freeze: FreezeConfig) -> FreezeConfig:
+        if freeze.strategy not in STRATEGIES:
+            raise ValueError(
+                f"unknown strategy '{freeze.strategy}'; choose one of {', '.join(STRATEGIES)}"
+            )
+        return freeze
+
+    @field_validator("device")
+    @classmethod
+    def _one_device(cls, device: str) -> str:
+        if device != "cpu" and "," in device:
+            raise ValueError(
+                "one device per run: under several, Ultralytics relaunches itself and drops "
+                "callbacks; use parallel trials instead"
+            )
+        return device
+
+
+SPEC = TrainerSpec(
+    kind="yolo",
+    title="YOLO (Ultralytics) detection",
+    task="detection",
+    config=YoloConfig,
+    entry="backend.trainers.yolo.trainer:YoloTrainer",
+    metrics=METRICS,
+    headline="val/mAP50-95",
+    primary="mAP50-95",
+    strategies=STRATEGIES,
+    preload=("backend.trainers.yolo.trainer",),
+    extra="yolo",
+    pip_requirements=("torch", "torchvision", "ultralytics", "numpy", "safetensors", "pydantic", "pyyaml"),
+)
