@@ -1,5 +1,6 @@
 """The only list of trainers. A new one is a folder, one import and one name here."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -41,3 +42,14 @@ def load_config(
 ) -> TrainConfig:
     """The config in a YAML file, with overrides. Raises ConfigError."""
     return resolve(compose.load_yaml(path), overrides or {}, str(path), catalog)
+
+
+def json_schema(spec: TrainerSpec) -> str:
+    """The JSON Schema of a trainer's config, with ``extends`` as files may have it."""
+    schema = spec.config.model_json_schema()
+    schema["properties"]["extends"] = {
+        "description": "Parent files, relative to this one; later ones win.",
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+    }
+    schema.pop("required", None)  # a parent may bring what a file itself lacks
+    return json.dumps(schema, indent=2, sort_keys=True) + "\n"

@@ -31,6 +31,10 @@ class TrainConfig(Section):
 
     kind: str
     name: str = Field("", description="How the run is called; empty: made from the config.")
+    data: DataPath = Field(description="The dataset file.")
+    source: DataPath | None = Field(
+        None, description="The dataset of the source domain, on which forgetting is measured."
+    )
     experiment: str = Field("assay", description="The MLflow experiment.")
     seed: int = Field(0, ge=0)
     device: str = Field("auto", description="cpu, cuda:0, or auto: the first GPU, else the CPU.")
@@ -44,9 +48,7 @@ class TrainConfig(Section):
         """A copy with dotted overrides, validated again."""
         from backend.config.compose import apply_overrides  # noqa: PLC0415 (compose reads schema)
 
-        return type(self).model_validate(
-            apply_overrides(self.model_dump(mode="json"), overrides)
-        )
+        return type(self).model_validate(apply_overrides(self.model_dump(mode="json"), overrides))
 
 
 def flatten(data: dict[str, object], prefix: str = "") -> dict[str, str]:

@@ -207,7 +207,10 @@ class Comparison(Record):
 
 
 class PromotionDecision(Record):
-    """What the gate said and why. ``evidence`` is the comparison's key, empty for a first version."""
+    """What the gate said and why.
+
+    ``evidence`` is the comparison's key, empty for a first version.
+    """
 
     key: str
     created: float

@@ -48,7 +48,7 @@ class Fanout:
         for sink in self._sinks:
             try:
                 sink.close()
-            except Exception as error:  # every sink gets its turn
+            except Exception as error:  # noqa: BLE001 (every sink gets its turn)
                 errors.append(error)
         if errors:
             raise errors[0]

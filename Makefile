@@ -1,0 +1,45 @@
+# make demo | dashboard | test | check | bench | lock
+SHELL := /bin/bash
+HOST_PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv)
+STAMP := $(VENV)/.assay-ready
+PORT ?= 8050
+
+.PHONY: demo dashboard test check bench env lock clean
+
+demo: env            ## train, search, compare and promote on real handwriting
+	$(BIN)/assay demo
+
+dashboard: env       ## serve the app on http://127.0.0.1:$(PORT)
+	$(BIN)/assay dashboard --port $(PORT)
+
+test: env check      ## checks and all tests
+	$(BIN)/pytest
+
+check: env           ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: env           ## each benchmark prints a ratio taken in one run
+	for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+env: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(HOST_PYTHON) -m venv $(VENV)
+	@test -n "$(UV)" || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@echo "making the environment (about a minute; torch is large)"
+	$(or $(UV),$(BIN)/uv) pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(or $(UV),$(BIN)/uv) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+lock:                ## write requirements.lock anew; it names no registry
+	$(or $(UV),$(BIN)/uv) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
+		--all-extras --group dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

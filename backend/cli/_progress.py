@@ -1,0 +1,99 @@
+"""Progress bars as readers of the event stream."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from backend.core.events import Envelope, MetricsLogged, Noted, RunFinished, RunStarted
+
+
+class TrainingProgress:
+    """One bar per running training, and one above them for the whole if there is a whole.
+
+    Without a terminal a line is printed per finished training instead.
+    """
+
+    def __init__(self, title: str = "", total: int | None = None, done: int = 0) -> None:
+        self._console = Console()
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._whole: TaskID | None = None
+        if title:
+            self._whole = self._progress.add_task(title, total=total, completed=done, state="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def reader(self, label: str = "training") -> "TrainingReader":
+        """A sink that draws one training."""
+        return TrainingReader(self, label)
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def advance(self) -> None:
+        """One part of the whole is done."""
+        if self._whole is not None:
+            self._progress.advance(self._whole)
+
+
+class TrainingReader:
+    """Draws one training: its epochs, and the metric that ranks its checkpoints."""
+
+    def __init__(self, owner: TrainingProgress, label: str) -> None:
+        self._owner = owner
+        self._bars = owner._progress
+        self._label = label
+        self._task = self._bars.add_task(label, total=None, state="starting")
+        self._headline = ""
+        self._best: float | None = None
+        self._last = ""
+
+    def receive(self, envelope: Envelope) -> None:
+        event = envelope.event
+        if isinstance(event, RunStarted):
+            self._headline = event.headline
+            self._bars.update(self._task, total=event.epochs, state="first epoch")
+        elif isinstance(event, MetricsLogged) and self._headline in event.metrics:
+            value = event.metrics[self._headline]
+            self._best = value if self._best is None else max(self._best, value)
+            self._last = f"{self._headline} {value:.3f}"
+            self._bars.update(self._task, completed=event.epoch, state=self._last)
+        elif isinstance(event, Noted) and event.level == "warning":
+            self._owner.say(f"  {self._label}: {event.message}")
+        elif isinstance(event, RunFinished):
+            best = "" if self._best is None else f", best {self._headline} {self._best:.3f}"
+            reason = f": {event.reason}" if event.status == "failed" else ""
+            self._owner.say(f"  {self._label}: {event.status}{best}{reason}")
+
+    def close(self) -> None:
+        self._bars.remove_task(self._task)
+        self._owner.advance()

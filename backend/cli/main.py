@@ -1,0 +1,80 @@
+"""The command line: parse, call one function, print.
+
+Nothing heavy is imported here: ``assay --help`` loads neither torch, MLflow, Optuna nor Dash.
+Exit codes: 0 done, 1 user error (one line), 2 usage, 3 decided not to promote.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from backend.cli import checkpoints, configs, dashboard, demo, evidence, study, training
+from backend.core.errors import AssayError
+
+app = typer.Typer(
+    name="assay",
+    help="Is the new checkpoint really better? Train, search, compare and promote vision models.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for module in (training, configs, study, evidence, checkpoints, dashboard, demo):
+    module.register(app)
+
+
+@app.callback()
+def home(
+    context: typer.Context,
+    home: Annotated[
+        Path, typer.Option(envvar="ASSAY_HOME", help="Where runs and databases are kept.")
+    ] = Path("mlruns"),
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(envvar="ASSAY_TRACKING_URI", help="An MLflow server instead of the home's."),
+    ] = None,
+) -> None:
+    """Where everything is kept."""
+    from backend.tracking.home import Home
+
+    context.obj = Home(home.expanduser().absolute(), tracking_uri)
+
+
+def main() -> None:
+    """The ``assay`` command."""
+    _refuse_foreign_packages()
+    try:
+        app()
+    except AssayError as error:
+        print(f"assay: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("assay: stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        print(f"assay: {error.filename or 'system'}: {error.strerror}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _refuse_foreign_packages() -> None:
+    """Our three packages have plain names; another distribution may have overwritten one."""
+    import importlib.util
+
+    import backend
+
+    here = Path(str(backend.__file__)).parent.parent
+    for name in ("dashboard", "studies"):
+        found = importlib.util.find_spec(name)
+        where = Path(str(found.origin)).parent.parent if found and found.origin else None
+        if where != here:
+            print(
+                f"assay: the package '{name}' comes from {where}, not from {here}; another "
+                "distribution overwrote it: reinstall assay in an environment of its own",
+                file=sys.stderr,
+            )
+            sys.exit(1)

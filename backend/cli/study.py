@@ -1,0 +1,117 @@
+"""assay study list | run | show."""
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from backend.cli._common import JsonOption, SetOption, home_of, number, show, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from backend.core.records import StudyRecord, TrialRecord
+    from backend.core.sinks import EventSink
+    from backend.core.workdir import WorkDir
+
+study = typer.Typer(help="Searches over freezing, learning rates and more.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands."""
+    app.add_typer(study, name="study")
+
+
+def studies(module: str) -> Any:
+    """A module of the studies package, which sits above this one and is found by name."""
+    return importlib.import_module(f"studies.{module}")
+
+
+@study.command("list")
+def list_studies(context: typer.Context) -> None:
+    """Study files, and the studies stored so far."""
+    specs = [studies("_spec").find(name) for name in studies("_spec").names()]
+    show(table("study files", ("name", "trials", "what it searches"),
+               [(s.name, str(s.trials), s.description) for s in specs]))  # fmt: skip
+    stored = studies("_storage").stored_names(home_of(context))
+    show("", table("stored studies", ("name",), [(name,) for name in stored]))
+
+
+@study.command()
+def run(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A study file; see `assay study list`.")],
+    config: Annotated[Path | None, typer.Option(help="The config every trial starts from.")] = None,
+    study_name: Annotated[
+        str | None, typer.Option("--name", help="Store it under this name; default: the file's.")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Go on until so many are completed or pruned.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Trials at the same time.")] = 1,
+    overrides: SetOption = None,
+) -> None:
+    """Start a study, or continue it where it was left."""
+    from backend.cli._progress import TrainingProgress
+    from backend.config.compose import parse_overrides
+
+    spec = studies("_spec").find(name)
+    base = studies("_run").base_config(spec, config, parse_overrides(overrides or []))
+    total = trials or spec.trials
+    stored = study_name or spec.name
+    with TrainingProgress(f"study {stored}", total=total) as progress:
+        record = studies("_run").run_study(
+            studies("_run").StudyRun(
+                home=home_of(context), spec=spec, base=base, name=stored, trials=total,
+                concurrent=workers, watch=watcher(progress),
+            )
+        )  # fmt: skip
+    show(*summary(record))
+
+
+@study.command("show")
+def show_study(context: typer.Context, name: str, as_json: JsonOption = False) -> None:
+    """The trials of a stored study, best first."""
+    stored = studies("_storage").load_study(home_of(context), name)
+    record = studies("_run").record(stored, str(stored.user_attrs.get("metric", "")))
+    show(record.model_dump_json(indent=2)) if as_json else show(*summary(record))
+
+
+def watcher(progress: Any) -> Any:
+    """A bar for each trial, labelled with what it tries."""
+
+    def watch(number: int, overrides: dict[str, object], work: "WorkDir") -> "Sequence[EventSink]":
+        return [progress.reader(f"trial {number} · {describe(overrides)}")]
+
+    return watch
+
+
+def describe(params: dict[str, Any]) -> str:
+    """A trial's parameters in a line."""
+    return " ".join(
+        f"{key.rpartition('.')[2]}={value:.2g}" if isinstance(value, float) else f"{key.rpartition('.')[2]}={value}"
+        for key, value in params.items()
+        if value is not None
+    )  # fmt: skip
+
+
+def summary(record: "StudyRecord") -> list[object]:
+    """The study as a table, best trial first, and what mattered."""
+    sign = -1 if record.direction == "maximize" else 1
+
+    def rank(trial: "TrialRecord") -> tuple[bool, float]:
+        return (trial.state != "complete", sign * trial.value if trial.value is not None else 0.0)
+
+    rows = [
+        (str(t.number), t.state, number(t.value), describe(dict(t.params)), t.run)
+        for t in sorted(record.trials, key=rank)
+    ]
+    things: list[object] = [
+        table(f"study {record.name}: {record.metric}, {record.direction}",
+              ("trial", "state", "value", "parameters", "run"), rows)
+    ]  # fmt: skip
+    if record.importances:
+        shares = ", ".join(f"{k} {v:.0%}" for k, v in sorted(record.importances.items(), key=lambda i: -i[1]))
+        things.append(f"importance: {shares}")
+    return things

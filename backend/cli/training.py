@@ -1,0 +1,118 @@
+"""assay train, trainers list, replay."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backend.cli._common import JsonOption, SetOption, home_of, show, table
+
+if TYPE_CHECKING:
+    from backend.core.events import RunFinished
+    from backend.core.workdir import WorkDir
+    from backend.tracking.home import Home
+
+trainers = typer.Typer(help="The trainers that Assay drives.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands."""
+    app.command()(train)
+    app.command()(replay)
+    app.add_typer(trainers, name="trainers")
+
+
+def train(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Argument(help="A YAML file; see configs/train.")] = None,
+    overrides: SetOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved config and end.")
+    ] = False,
+    resume: Annotated[
+        str | None, typer.Option(help="Continue an interrupted run, by its key.")
+    ] = None,
+) -> None:
+    """Train a config as one run, tracked in MLflow."""
+    if (config is None) == (resume is None):
+        raise typer.BadParameter("name a CONFIG to train, or a run to --resume")
+    if resume is not None:
+        _continue(home_of(context), resume)
+    elif config is not None:
+        _start(home_of(context), config, overrides or [], dry_run)
+
+
+def _start(home: "Home", path: Path, assignments: list[str], dry_run: bool) -> None:
+    import yaml
+
+    from backend import launch
+    from backend.catalog import load_config
+    from backend.config.compose import parse_overrides
+
+    config = load_config(path, parse_overrides(assignments))
+    if dry_run:
+        show(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        return
+    launch.reap(home)
+    work = launch.prepare(home, config, launch.spec_for(config))
+    _run(home, work, launch.spec_for(config).preload)
+
+
+def _continue(home: "Home", key: str) -> None:
+    from backend.catalog import CATALOG
+    from backend.core.workdir import WorkDir
+
+    work = WorkDir(home.work_dir(key))
+    _run(home, work, CATALOG[work.read_run().trainer].preload)
+
+
+def _run(home: "Home", work: "WorkDir", preload: tuple[str, ...]) -> None:
+    from backend import launch
+    from backend.cli._progress import TrainingProgress
+
+    show(f"run {work.path.name}")
+    with TrainingProgress() as progress:
+        finished = launch.run(home, work, launch.Workers(preload), [progress.reader()])
+    conclude(work, finished)
+
+
+def conclude(work: "WorkDir", finished: "RunFinished") -> None:
+    """Say how a training ended; raise what it failed with."""
+    from backend.core.errors import TrainingError
+
+    if finished.status == "failed":
+        raise TrainingError(f"{finished.reason} (everything it printed: {work.output})")
+    show(f"{finished.status}{': ' + finished.reason if finished.reason else ''}")
+    if finished.best:
+        show(f"best checkpoint: {work.path / finished.best}")
+
+
+@trainers.command("list")
+def list_trainers(as_json: JsonOption = False) -> None:
+    """Trainers with their tasks and freezing strategies."""
+    import json
+
+    from backend.catalog import CATALOG
+
+    if as_json:
+        show(json.dumps({k: {"task": s.task, "title": s.title, "strategies": s.strategies,
+                             "headline": s.headline} for k, s in CATALOG.items()}, indent=2))  # fmt: skip
+        return
+    for kind, spec in CATALOG.items():
+        rows = [(name, what) for name, what in spec.strategies.items()]
+        show(table(f"{kind}: {spec.title} ({spec.task}), ranked by {spec.headline}",
+                   ("freezing strategy", "what it does"), rows))  # fmt: skip
+
+
+def replay(
+    context: typer.Context,
+    work_dir: Annotated[Path, typer.Argument(help="A run's folder below mlruns/work, or its key.")],
+) -> None:
+    """Rebuild a run in MLflow from its work directory."""
+    from backend.tracking.replay import replay as rebuild
+
+    home = home_of(context)
+    folder = work_dir if work_dir.is_dir() else home.work_dir(str(work_dir))
+    home.prepare()
+    run = rebuild(home, folder.absolute())
+    show(f"run {run.key} is in {home.tracking_uri} as {run.mlflow_run_id} ({run.status})")

@@ -1,0 +1,184 @@
+"""Old versus new: find both sides, score them today by the same code, and compare."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from backend import launch
+from backend.analysis import comparison, report
+from backend.analysis.comparison import ComparisonSettings
+from backend.analysis.weights import weights_moved
+from backend.catalog import CATALOG, Catalog, load_config
+from backend.config.schema import TrainConfig
+from backend.core.digest import sha256
+from backend.core.errors import CheckpointError, ComparisonError
+from backend.core.records import Checkpoint, Comparison, Contender, EvalReport
+from backend.core.store import RunStore
+from backend.core.trainer import EvalRequest
+from backend.core.workdir import WorkDir
+from backend.tracking.home import Home
+
+
+@dataclass(frozen=True)
+class Side:
+    """A checkpoint and the config that it was trained by (None: not known)."""
+
+    contender: Contender
+    config: TrainConfig | None
+
+
+def find_side(home: Home, store: RunStore, text: str, catalog: Catalog = CATALOG) -> Side:
+    """What a user may call a checkpoint.
+
+    A weight file; ``RUN`` (its best checkpoint), ``RUN@last`` or ``RUN@7`` (an epoch); or
+    ``MODEL@champion`` (the registered model's). Raises CheckpointError or StoreError.
+    """
+    path = Path(text).expanduser()
+    if path.is_file():
+        return _from_file(path.absolute(), catalog)
+    if path.suffix in {".safetensors", ".pt", ".pth"}:
+        raise CheckpointError(f"{path}: no such weight file")
+    name, _, which = text.partition("@")
+    if which == "champion":
+        champions = store.champions()
+        if name not in champions:
+            known = ", ".join(sorted(champions)) or "none yet"
+            raise CheckpointError(f"no registered model '{name}' has a champion; there is: {known}")
+        return _from_file(Path(champions[name].path), catalog)
+    return _from_run(home, store, name, which or "best", catalog)
+
+
+def _from_run(home: Home, store: RunStore, name: str, which: str, catalog: Catalog) -> Side:
+    run = store.run(name)
+    checkpoints = store.checkpoints(run.key)
+    if not checkpoints:
+        raise CheckpointError(f"run {run.key} has no checkpoint ({run.status}: {run.reason})")
+    if which == "best":
+        chosen = [c for c in checkpoints if c.epoch == run.best_epoch] or checkpoints[-1:]
+    elif which == "last":
+        chosen = checkpoints[-1:]
+    else:
+        chosen = [c for c in checkpoints if str(c.epoch) == which]
+    if not chosen:
+        epochs = ", ".join(str(c.epoch) for c in checkpoints)
+        raise CheckpointError(f"run {run.key} keeps no checkpoint '{which}'; epochs: {epochs}")
+    config = load_config(home.work_dir(run.key) / "config.yaml", catalog=catalog)
+    return Side(_contender(chosen[0], run.name, config), config)
+
+
+def _from_file(path: Path, catalog: Catalog) -> Side:
+    work = WorkDir(path.parent.parent)
+    digest = sha256(path)
+    if not work.run.exists():
+        checkpoint = Checkpoint(path=str(path), sha256=digest, step=0, epoch=0)
+        return Side(Contender(label=path.name, checkpoint=checkpoint, trainer=""), None)
+    run = work.read_run()
+    config = load_config(work.config, catalog=catalog)
+    checkpoint = Checkpoint(path=str(path), sha256=digest, step=0, epoch=0, run=run.key)
+    return Side(_contender(checkpoint, f"{run.name} {path.stem}", config), config)
+
+
+def _contender(checkpoint: Checkpoint, label: str, config: TrainConfig) -> Contender:
+    return Contender(
+        label=label, checkpoint=checkpoint, trainer=config.kind, params=config.flat()
+    )
+
+
+def shared_config(
+    baseline: Side | None, candidate: Side, overrides: Mapping[str, object], config: Path | None,
+    catalog: Catalog = CATALOG,
+) -> TrainConfig:  # fmt: skip
+    """The one config by which both sides are scored: given, the candidate's or the baseline's."""
+    if config is not None:
+        return load_config(config, overrides, catalog)
+    found = candidate.config or (baseline.config if baseline else None)
+    if found is None:
+        raise ComparisonError(
+            "neither checkpoint comes from a run of this home, so the data and image size are "
+            "unknown; name them with --config FILE"
+        )
+    kinds = {side.config.kind for side in (baseline, candidate) if side and side.config}
+    if len(kinds) > 1:
+        raise ComparisonError(f"checkpoints of different trainers: {', '.join(sorted(kinds))}")
+    return found.replace(dict(overrides)) if overrides else found
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """What two sides are compared on: a config, a split, the statistics' settings."""
+
+    config: TrainConfig
+    split: str
+    settings: ComparisonSettings
+    catalog: Catalog = CATALOG
+
+
+def compare(
+    home: Home, baseline: Side, candidate: Side, how: Comparing, workers: launch.Workers
+) -> Comparison:
+    """Evaluate both sides on the target split, and on the source domain if there is one.
+
+    The comparison, its evidence and a readable report go to MLflow and to the work directory.
+    """
+    home.prepare()
+    folder = home.work_dir(home.new_key("compare"))
+    reports = _evaluate(folder, baseline, candidate, how, workers)
+    result = comparison.compare(
+        key=folder.name,
+        created=time.time(),
+        contenders=(baseline.contender, candidate.contender),
+        target=(reports[0], reports[1]),
+        source=(reports[2], reports[3]) if len(reports) > 2 else None,
+        weights=_weights(baseline, candidate),
+        settings=how.settings,
+    )
+    _keep(home, folder, result)
+    return result
+
+
+def evaluate_one(
+    home: Home, side: Side, config: TrainConfig, split: str, workers: launch.Workers
+) -> EvalReport:
+    """Score one checkpoint on one split; predictions stay in a folder of the home."""
+    folder = home.work_dir(home.new_key("evaluate"))
+    request = EvalRequest(
+        checkpoint=side.contender.checkpoint.path,
+        data=str(config.data),
+        split=split,
+        out=str(folder / "target"),
+    )
+    return launch.evaluate(config, [request], folder, workers)[0]
+
+
+def _evaluate(
+    folder: Path, baseline: Side, candidate: Side, how: Comparing, workers: launch.Workers
+) -> list[EvalReport]:
+    requests = [
+        EvalRequest(
+            checkpoint=side.contender.checkpoint.path,
+            data=str(data),
+            split=how.split,
+            out=str(folder / f"{name}-{role}"),
+        )
+        for role, data in (("target", how.config.data), ("source", how.config.source))
+        if data is not None
+        for name, side in (("baseline", baseline), ("candidate", candidate))
+    ]
+    return launch.evaluate(how.config, requests, folder, workers, how.catalog)
+
+
+def _weights(baseline: Side, candidate: Side) -> tuple[comparison.LayerChange, ...]:
+    old, new = (Path(s.contender.checkpoint.path) for s in (baseline, candidate))
+    if {old.suffix, new.suffix} != {".safetensors"}:
+        return ()
+    return weights_moved(old, new)
+
+
+def _keep(home: Home, folder: Path, result: Comparison) -> None:
+    from backend.tracking.writer import log_comparison  # noqa: PLC0415 (MLflow is slow to import)
+
+    text = report.markdown(result)
+    (folder / "comparison.json").write_text(result.model_dump_json(indent=2), encoding="utf-8")
+    (folder / "report.md").write_text(text, encoding="utf-8")
+    log_comparison(home, result, text)

@@ -1,0 +1,117 @@
+"""The files of a work directory, and who holds it.
+
+work/<key>/  run.json  config.yaml  events.jsonl  output.log  stop  lock  checkpoints/
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import Field
+
+from backend.core.errors import StoreError
+from backend.core.records import Record
+
+
+class RunFile(Record):
+    """``run.json``: who a run is. ``trainer_entry`` and ``config_class`` are ``module:Class``."""
+
+    key: str
+    name: str
+    trainer: str
+    trainer_entry: str
+    config_class: str
+    created: float
+    tags: dict[str, str] = Field(default_factory=dict)
+    parent: str = ""
+
+
+class StopRequest(Record):
+    """``stop``: the parent asks the training to end after its next validation."""
+
+    status: str
+    reason: str
+
+
+class WorkDir:
+    """Paths inside one run's work directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.run = path / "run.json"
+        self.config = path / "config.yaml"
+        self.events = path / "events.jsonl"
+        self.output = path / "output.log"
+        self.stop = path / "stop"
+        self.lock = path / "lock"
+
+    def read_run(self) -> RunFile:
+        """Who this run is. Raises StoreError if the folder is not a run's."""
+        try:
+            return RunFile.model_validate_json(self.run.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise StoreError(f"{self.path}: not a run's work directory (no run.json)") from None
+        except ValueError as error:
+            raise StoreError(f"{self.run}: damaged ({error})") from None
+
+    def request_stop(self, status: str, reason: str) -> None:
+        """Ask the training to end; the first request stands."""
+        if not self.stop.exists():
+            write_atomic(self.stop, StopRequest(status=status, reason=reason).model_dump_json())
+
+    def stop_request(self) -> StopRequest | None:
+        """What was asked, if anything."""
+        try:
+            return StopRequest.model_validate_json(self.stop.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Hold the directory while a run is supervised; the system lets go if we die.
+
+        Raises StoreError if another process holds it.
+        """
+        with self.lock.open("w", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StoreError(f"{self.path}: another process is running this") from None
+            yield
+
+    def held(self) -> bool:
+        """Is some process supervising this run now?"""
+        if not self.lock.exists():
+            return False
+        with self.lock.open("r", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def output_tail(self, lines: int = 20) -> str:
+        """The last lines that the training printed."""
+        if not self.output.exists():
+            return ""
+        text = self.output.read_text(encoding="utf-8", errors="replace")
+        return "\n".join(text.strip().splitlines()[-lines:])
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """The whole file or none of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def write_json(path: Path, data: object) -> None:
+    """``data`` as indented JSON, the whole file or none of it."""
+    write_atomic(path, json.dumps(data, indent=2, sort_keys=True) + "\n")

@@ -1,0 +1,248 @@
+"""Parent side of a training: work directory, process, events to sinks, and the end of it."""
+
+import importlib
+import json
+import multiprocessing
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import yaml
+
+from backend.catalog import CATALOG, Catalog, spec_of
+from backend.config.schema import TrainConfig
+from backend.core import errors
+from backend.core.errors import AssayError, StoreError, TrainingError
+from backend.core.events import Envelope, RunFinished
+from backend.core.records import EvalReport
+from backend.core.sinks import EventSink, Fanout, JsonlSink, Tail
+from backend.core.trainer import EvalRequest, TrainerSpec
+from backend.core.workdir import RunFile, WorkDir, write_atomic, write_json
+from backend.tracking.home import Home
+
+POLL_SECONDS = 0.05
+
+
+class Workers:
+    """Starts one process per run from a server process that has loaded the training stack.
+
+    The server starts with the first run; each further run costs no new import. Where the
+    system has no forkserver, each run is a fresh process.
+    """
+
+    def __init__(self, preload: Sequence[str] = ()) -> None:
+        methods = multiprocessing.get_all_start_methods()
+        method = "forkserver" if "forkserver" in methods else "spawn"
+        self._context = multiprocessing.get_context(method)
+        if method == "forkserver":
+            self._context.set_forkserver_preload(["backend.worker", *preload])
+
+    def start(self, target: str, work: Path) -> BaseProcess:
+        """Start ``backend.worker``'s function ``target`` on a work directory."""
+        process = self._context.Process(target=_call, args=(f"backend.worker:{target}", str(work)))
+        process.start()
+        return process
+
+
+def _call(target: str, argument: str) -> None:
+    module, _, function = target.partition(":")
+    getattr(importlib.import_module(module), function)(argument)
+
+
+def spec_for(config: TrainConfig, catalog: Catalog = CATALOG) -> TrainerSpec:
+    """The catalog's entry for a config."""
+    return spec_of(config.kind, "config", catalog)
+
+
+def prepare(
+    home: Home,
+    config: TrainConfig,
+    spec: TrainerSpec,
+    *,
+    tags: Mapping[str, str] | None = None,
+    parent: str = "",
+) -> WorkDir:
+    """Make the work directory of a new run: who it is, and its resolved config.
+
+    ``parent`` is the name of the study that the run belongs to.
+    """
+    home.prepare()
+    key = home.new_key(spec.kind)
+    work = WorkDir(home.work_dir(key))
+    try:
+        work.path.mkdir(parents=True)
+    except OSError as error:
+        raise StoreError(f"{work.path}: cannot be made ({error.strerror})") from error
+    write_atomic(work.config, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    run = RunFile(
+        key=key,
+        name=config.name or key,
+        trainer=spec.kind,
+        trainer_entry=spec.entry,
+        config_class=f"{spec.config.__module__}:{spec.config.__qualname__}",
+        created=time.time(),
+        tags=dict(tags or {}),
+        parent=parent,
+    )
+    write_json(work.run, run.model_dump(mode="json"))
+    return work
+
+
+def supervise(
+    work: WorkDir, sinks: Callable[[], Sequence[EventSink]], workers: Workers
+) -> RunFinished:
+    """Run a prepared work directory to its end, handing each event to the sinks.
+
+    Events of an earlier attempt in the same directory come first, so that sinks always see the
+    whole run. The first Ctrl-C asks the training to stop after its next validation, the second
+    ends it. A worker that dies without its last event gets one here.
+    """
+    with work.hold():
+        work.stop.unlink(missing_ok=True)
+        known = len(Tail(work.events).poll())
+        process = workers.start("fit", work.path)
+        try:
+            fanout = Fanout(sinks())
+        except BaseException:
+            process.kill()
+            process.join()
+            raise
+        return _pump(work, process, fanout, known)
+
+
+def _pump(work: WorkDir, process: BaseProcess, fanout: Fanout, known: int) -> RunFinished:
+    tail = Tail(work.events)
+    last: Envelope | None = None
+    try:
+        alive = True
+        while alive:
+            try:
+                alive = not connection.wait([process.sentinel], timeout=POLL_SECONDS)
+                for envelope in tail.poll():
+                    fanout.receive(envelope)
+                    last = envelope
+            except KeyboardInterrupt:
+                if work.stop.exists():
+                    process.kill()
+                work.request_stop("stopped", "stopped by the user (Ctrl-C)")
+        process.join()
+        if last is None or last.seq < known or not isinstance(last.event, RunFinished):
+            last = _close(work, process.exitcode)
+            fanout.receive(last)
+    finally:
+        if process.is_alive():
+            process.kill()
+        fanout.close()
+    assert isinstance(last.event, RunFinished)
+    return last.event
+
+
+def _close(work: WorkDir, exitcode: int | None) -> Envelope:
+    """Write the last event of a worker that could not."""
+    sink = JsonlSink(work.events)
+    earlier = Tail(work.events).poll()
+    event = RunFinished(
+        status="failed", reason=_obituary(work, exitcode), interrupted=exitcode != 1
+    )
+    envelope = Envelope(seq=len(earlier), time=time.time(), event=event)
+    sink.receive(envelope)
+    sink.close()
+    return envelope
+
+
+def _obituary(work: WorkDir, exitcode: int | None) -> str:
+    if exitcode is None:
+        how = "its supervisor went away"
+    elif exitcode < 0:
+        how = f"killed by {signal.Signals(-exitcode).name}"
+    else:
+        how = f"exit code {exitcode}"
+    tail = work.output_tail(lines=5)
+    return f"the training process ended without a word ({how})" + (f": {tail}" if tail else "")
+
+
+def interrupted(home: Home) -> list[WorkDir]:
+    """Runs that never finished and that nobody supervises."""
+    found = []
+    for run in sorted(home.work.glob("*/run.json")):
+        work = WorkDir(run.parent)
+        if work.events.exists() and not work.held():
+            events = Tail(work.events).poll()
+            if not events or not isinstance(events[-1].event, RunFinished):
+                found.append(work)
+    return found
+
+
+def reap(home: Home) -> list[str]:
+    """Give each interrupted run its last event and its place in MLflow; return their keys."""
+    from backend.tracking.replay import replay  # noqa: PLC0415 (MLflow takes seconds to import)
+
+    keys = []
+    for work in interrupted(home):
+        _close(work, None)
+        replay(home, work.path)
+        keys.append(work.path.name)
+    return keys
+
+
+def run(
+    home: Home, work: WorkDir, workers: Workers, readers: Sequence[EventSink] = ()
+) -> RunFinished:
+    """Train a prepared work directory, projected to MLflow and to further ``readers``.
+
+    A directory whose run was interrupted or stopped is continued from its last checkpoint.
+    """
+    return supervise(work, lambda: [*readers, mlflow_sink(home, work)], workers)
+
+
+def mlflow_sink(home: Home, work: WorkDir) -> EventSink:
+    """The reader that projects a run to MLflow."""
+    from backend.tracking.writer import MlflowSink  # noqa: PLC0415 (MLflow takes seconds to import)
+
+    return MlflowSink(home, work.path)
+
+
+def evaluate(
+    config: TrainConfig,
+    requests: Sequence[EvalRequest],
+    folder: Path,
+    workers: Workers,
+    catalog: Catalog = CATALOG,
+) -> list[EvalReport]:
+    """Score checkpoints in one process by one config; files stay in ``folder``.
+
+    Raises what the trainer raised (DataError, CheckpointError ...), or TrainingError if the
+    process died.
+    """
+    spec = spec_for(config, catalog)
+    work = WorkDir(folder)
+    work.path.mkdir(parents=True, exist_ok=True)
+    write_atomic(work.config, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    run = RunFile(
+        key=folder.name,
+        name=folder.name,
+        trainer=spec.kind,
+        trainer_entry=spec.entry,
+        config_class=f"{spec.config.__module__}:{spec.config.__qualname__}",
+        created=time.time(),
+    )
+    write_json(work.run, run.model_dump(mode="json"))
+    write_json(folder / "requests.json", [request.model_dump(mode="json") for request in requests])
+    process = workers.start("evaluate", folder)
+    process.join()
+    answer = folder / "reports.json"
+    if not answer.exists():
+        raise TrainingError(_obituary(work, process.exitcode))
+    return _reports(json.loads(answer.read_text(encoding="utf-8")))
+
+
+def _reports(answer: dict[str, object]) -> list[EvalReport]:
+    if "error" in answer:
+        error = getattr(errors, str(answer["kind"]), AssayError)
+        raise error(answer["error"])
+    reports = answer["reports"]
+    assert isinstance(reports, list)
+    return [EvalReport.model_validate(report) for report in reports]

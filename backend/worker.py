@@ -1,0 +1,148 @@
+"""Child side: config file in, events out.
+
+Runs in its own process, one run per process; knows neither MLflow nor Optuna. The trainer
+comes by name from ``run.json``, so that importing this module loads no training stack.
+"""
+
+import importlib
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing import connection, parent_process
+from pathlib import Path
+from typing import cast
+
+import yaml
+
+from backend.core.errors import AssayError, TrainingError
+from backend.core.events import Envelope, Event, RunFinished
+from backend.core.records import EvalReport
+from backend.core.sinks import EventSink, JsonlSink, Tail
+from backend.core.trainer import EvalRequest, Trainer
+from backend.core.workdir import WorkDir, write_json
+
+REQUESTS = "requests.json"
+REPORTS = "reports.json"
+
+
+class StopFile:
+    """The StopSignal of a worker: the parent writes a file."""
+
+    def __init__(self, work: WorkDir) -> None:
+        self._work = work
+
+    def reason(self) -> str | None:
+        request = self._work.stop_request()
+        return request.reason if request else None
+
+
+class Emitter:
+    """Stamps events with their place and time and hands them to a sink."""
+
+    def __init__(self, sink: EventSink, seq: int = 0) -> None:
+        self._sink = sink
+        self._seq = seq
+
+    def __call__(self, event: Event) -> None:
+        self._sink.receive(Envelope(seq=self._seq, time=time.time(), event=event))
+        self._seq += 1
+
+
+def fit(path: str) -> None:
+    """Train what the work directory asks for; the last event tells how it ended."""
+    work = WorkDir(Path(path))
+    _enter(work)
+    sink = JsonlSink(work.events)
+    emit = Emitter(sink, seq=_next_seq(work))
+    finished = _fit(work, emit)
+    emit(finished)
+    sink.close()
+    _leave(0 if finished.status != "failed" else 1)
+
+
+def _fit(work: WorkDir, emit: Emitter) -> RunFinished:
+    try:
+        outcome = load_trainer(work).fit(emit, StopFile(work))
+    except AssayError as error:
+        return RunFinished(status="failed", reason=str(error))
+    except Exception as error:  # noqa: BLE001 (the last event must be written)
+        traceback.print_exc()
+        return RunFinished(status="failed", reason=f"{type(error).__name__}: {error}")
+    request = work.stop_request()
+    pruned = outcome.status == "stopped" and request is not None and request.status == "pruned"
+    return RunFinished(
+        status="pruned" if pruned else outcome.status, reason=outcome.reason, best=outcome.best
+    )
+
+
+def evaluate(path: str) -> None:
+    """Score the checkpoints listed in ``requests.json``; write ``reports.json``."""
+    work = WorkDir(Path(path))
+    _enter(work)
+    requests = yaml.safe_load((work.path / REQUESTS).read_text(encoding="utf-8"))
+    try:
+        trainer = load_trainer(work)
+        reports: list[EvalReport] = [
+            trainer.evaluate(EvalRequest.model_validate(request)) for request in requests
+        ]
+        answer: dict[str, object] = {"reports": [r.model_dump(mode="json") for r in reports]}
+    except AssayError as error:
+        answer = {"error": str(error), "kind": type(error).__name__}
+    except Exception as error:  # noqa: BLE001 (the last event must be written)
+        traceback.print_exc()
+        answer = {"error": f"{type(error).__name__}: {error}", "kind": TrainingError.__name__}
+    write_json(work.path / REPORTS, answer)
+    _leave(0)
+
+
+def load_trainer(work: WorkDir) -> Trainer:
+    """The trainer that ``run.json`` names, built from ``config.yaml``."""
+    run = work.read_run()
+    config_class, entry = resolve(run.config_class), resolve(run.trainer_entry)
+    config = config_class(**yaml.safe_load(work.config.read_text(encoding="utf-8")))  # type: ignore[operator]
+    return cast(Callable[[object, Path], Trainer], entry)(config, work.path)
+
+
+def resolve(name: str) -> object:
+    """The object at ``module:attribute``. Raises TrainingError with what is missing."""
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        raise TrainingError(
+            f"the trainer {name} cannot be imported ({error}); install its packages, for YOLO: "
+            "uv pip install 'assay[yolo]'"
+        ) from error
+
+
+def _next_seq(work: WorkDir) -> int:
+    earlier = Tail(work.events).poll()
+    return earlier[-1].seq + 1 if earlier else 0
+
+
+def _enter(work: WorkDir) -> None:
+    """Own output file, no Ctrl-C of the terminal's, and no life after the parent's."""
+    log = os.open(work.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _die_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
+
+
+def _leave(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # a training stack's threads and atexit hooks have nothing left to do

@@ -1,0 +1,233 @@
+"""The whole of Assay in one command, on scenes of real handwriting.
+
+Data, a source model trained from scratch, one study per target domain, old versus new on
+images that no trial saw, promotion through the gate, and the promoted model used in a fresh
+process. Every number that is printed comes from this run.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from backend import compare, launch, promote
+from backend.analysis.comparison import ComparisonSettings
+from backend.catalog import CATALOG, load_config
+from backend.cli._common import number, show, signed, table
+from backend.cli._progress import TrainingProgress
+from backend.cli.checkpoints import sentences
+from backend.cli.study import describe, watcher
+from backend.config.schema import TrainConfig
+from backend.core.errors import TrainingError
+from backend.core.records import Comparison, PromotionDecision, Run, StudyRecord
+from backend.synthetic.digits import write_digits
+from backend.tracking.home import Home
+from backend.tracking.store import MlflowStore
+from studies._run import StudyRun, run_study
+from studies._spec import find
+
+CONFIGS = Path(__file__).parents[1] / "configs" / "demo"
+TARGETS = ("target-same", "target-new")
+MODEL = "digits"
+
+
+def make_data(home: Home) -> dict[str, Path]:
+    """Write the three datasets once; return their data.yaml files by name."""
+    return write_digits(home.root / "data" / "digits").files
+
+
+@dataclass(frozen=True)
+class Target:
+    """What came out of one target domain."""
+
+    name: str
+    study: StudyRecord
+    verdict: Comparison | None
+    seeds: Comparison
+
+    @property
+    def plain(self) -> str:
+        """The run of trial 0: plain full fine-tuning."""
+        return self.study.trials[0].run
+
+    @property
+    def best(self) -> str:
+        """The run of the best trial."""
+        return next(t.run for t in self.study.trials if t.number == self.study.best)
+
+
+class Demo:
+    """One pass through everything, in ``home``; a second one continues where the first ended."""
+
+    def __init__(self, home: Home, trials: int) -> None:
+        self.home = home
+        self.trials = trials
+        self.workers = launch.Workers(CATALOG["yolo"].preload)
+        self.store = MlflowStore(home)
+        self.started = time.monotonic()
+
+    def run(self) -> None:
+        """Do it all and print a short table of what was found."""
+        self.home.prepare()
+        launch.reap(self.home)
+        show("1/6  data: scenes of scanned digits (scikit-learn's load_digits)")
+        data = make_data(self.home)
+        show("2/6  a source model, trained from scratch")
+        model = CONFIGS.parent / "models" / "yolo-tiny.yaml"
+        given = {"data": str(data["source"]), "model": str(model)}
+        source = self._train(load_config(CONFIGS / "source.yaml", given))
+        weights = self._weights(source)
+        targets = []
+        for number_, name in enumerate(TARGETS, start=3):
+            show(f"{number_}/6  study on {name}: what to freeze, how fast, layer by layer or not")
+            base = load_config(
+                CONFIGS / f"{name}.yaml",
+                {"model": weights, "data": str(data[name]), "source": str(data["source"])},
+            )
+            targets.append(self._target(name, base))
+        show("5/6  promotion: plain fine-tuning first, then the best of the study through the gate")
+        decisions = self._promote(targets[-1])
+        show("6/6  the champion in a fresh process")
+        served = self._serve(data["target-new"])
+        self._summary(source, targets, decisions, served)
+
+    def _train(self, config: TrainConfig) -> Run:
+        """Train once; a run of the same config that finished earlier is used again."""
+        for run in self.store.runs():
+            if run.status == "finished" and run.params == config.flat():
+                show(f"     found run {run.key}")
+                return run
+        work = launch.prepare(self.home, config, CATALOG[config.kind])
+        with TrainingProgress() as progress:
+            finished = launch.run(self.home, work, self.workers, [progress.reader(config.name)])
+        if finished.status != "finished":
+            raise TrainingError(f"{config.name} ended as {finished.status}: {finished.reason}")
+        return self.store.run(work.path.name)
+
+    def _weights(self, run: Run) -> str:
+        side = compare.find_side(self.home, self.store, run.key)
+        return side.contender.checkpoint.path
+
+    def _target(self, name: str, base: TrainConfig) -> Target:
+        spec = find("freezing")
+        with TrainingProgress(f"study digits-{name}", total=self.trials) as progress:
+            study = run_study(
+                StudyRun(
+                    home=self.home, spec=spec, base=base, name=f"digits-{name}",
+                    trials=self.trials, watch=watcher(progress),
+                ),
+                self.workers,
+            )  # fmt: skip
+        plain = study.trials[0]
+        best = study.best if study.best is not None else plain.number
+        winner = next(trial for trial in study.trials if trial.number == best)
+        verdict = self._compare(plain.run, winner.run) if winner.run != plain.run else None
+        again = base.replace(
+            {**spec.suggest_fixed(plain.params, CATALOG[base.kind]), "seed": base.seed + 1,
+             "name": f"digits-{name}/plain, another seed"}
+        )  # fmt: skip
+        seeds = self._compare(plain.run, self._train(again).key)
+        return Target(name, study, verdict, seeds)
+
+    def _compare(self, old: str, new: str) -> Comparison:
+        for known in self.store.comparisons():
+            if (known.baseline.checkpoint.run, known.candidate.checkpoint.run) == (old, new):
+                return known
+        sides = [compare.find_side(self.home, self.store, key) for key in (old, new)]
+        config = compare.shared_config(sides[0], sides[1], {}, None)
+        settings = ComparisonSettings(primary=CATALOG[config.kind].primary)
+        how = compare.Comparing(config=config, split="holdout", settings=settings)
+        return compare.compare(self.home, sides[0], sides[1], how, self.workers)
+
+    def _promote(self, target: Target) -> list[PromotionDecision]:
+        decisions = []
+        for reference in dict.fromkeys((target.plain, target.best)):
+            gate = promote.Gate(model=MODEL, policy=promote.load_policy(None))
+            decision, _ = promote.promote(self.home, self.store, reference, gate, self.workers)
+            show(*(f"     {line}" for line in sentences(decision)))
+            decisions.append(decision)
+        return decisions
+
+    def _serve(self, data: Path) -> str:
+        """Load ``models:/digits@champion`` in a process of its own and find boxes."""
+        images = [str(path) for path in sorted((data.parent / "images" / "holdout").iterdir())[:4]]
+        code = (
+            "import json, sys, mlflow.pyfunc\n"
+            f"model = mlflow.pyfunc.load_model('models:/{MODEL}@champion')\n"
+            "found = model.predict(json.loads(sys.argv[1]))\n"
+            "best = found.sort_values('score').iloc[-1] if len(found) else None\n"
+            "print(f'{len(found)} boxes in 4 images'\n"
+            "      + ('' if best is None else f', surest: {best.label} at {best.score:.2f}'))\n"
+        )
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": self.home.tracking_uri,
+                       "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}  # fmt: skip
+        ended = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code, json.dumps(images)],
+            env=environment, check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        if ended.returncode:
+            raise TrainingError(f"the promoted model does not load: {ended.stderr.strip()[-500:]}")
+        return ended.stdout.strip()
+
+    def _summary(
+        self, source: Run, targets: list[Target], decisions: list[PromotionDecision], served: str
+    ) -> None:
+        minutes = (time.monotonic() - self.started) / 60
+        best = source.best.get(source.headline)
+        show("", f"source model: {source.headline} {number(best, 3)} (run {source.key})", "")
+        show(table("what the studies found (mAP50-95 on the holdout, which no trial saw)",
+                   ("target", "", "plain", "new", "difference", "95% interval", "verdict"),
+                   [row for target in targets for row in _rows(target)]))  # fmt: skip
+        for target in targets:
+            show("", *_findings(target))
+        last = decisions[-1]
+        show(
+            "",
+            f"models:/{MODEL}@champion: version {last.version or '(unchanged)'}; {served}",
+            f"{minutes:.1f} minutes. Where to look:",
+            "  make dashboard                  runs, comparisons and studies in the browser",
+            f"  {self.home.work}/*compare*/report.md",
+            f"  assay compare {targets[-1].plain} {targets[-1].best}",
+            f"  mlflow ui --backend-store-uri {self.home.tracking_uri}",
+        )
+
+
+def _rows(target: Target) -> list[tuple[str, ...]]:
+    rows = []
+    pairs = (("best of study", target.verdict), ("plain, another seed", target.seeds))
+    for label, comparison in pairs:
+        if comparison is None:
+            rows.append((target.name, label, "", "", "", "", "plain won the study"))
+            continue
+        head = comparison.headline
+        rows.append(
+            (target.name, label, number(head.baseline, 3), number(head.candidate, 3),
+             signed(head.delta, 3), f"{signed(head.low, 3)} … {signed(head.high, 3)}", head.verdict)
+        )  # fmt: skip
+    return rows
+
+
+def _findings(target: Target) -> list[str]:
+    """What the study says, in sentences; also that plain fine-tuning won, if it did."""
+    best = next(t for t in target.study.trials if t.number == target.study.best)
+    lines = [f"{target.name}: best trial {best.number}: {describe(dict(best.params))}"]
+    if target.verdict is None:
+        return [*lines, "  no trial beat plain full fine-tuning"]
+    head = target.verdict.headline
+    claims = {
+        "better": "beats plain full fine-tuning on the holdout",
+        "worse": "is worse than plain full fine-tuning on the holdout, though better in the study",
+        "equivalent": "is as good as plain full fine-tuning on the holdout",
+        "undecided": "cannot be told from plain full fine-tuning on this holdout",
+    }
+    lines.append(f"  it {claims[head.verdict]}")
+    if target.verdict.source is not None:
+        source = next(m for m in target.verdict.source.metrics if m.name == head.name)
+        lines.append(
+            f"  on the source domain it keeps {number(source.candidate, 3)}, "
+            f"plain fine-tuning {number(source.baseline, 3)} ({source.verdict})"
+        )
+    return lines

@@ -1,0 +1,75 @@
+"""One trial: suggestions to overrides, a run, and a value."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import optuna
+
+from backend import launch
+from backend.catalog import CATALOG, Catalog
+from backend.config.schema import TrainConfig
+from backend.core.errors import TrainingError
+from backend.core.sinks import EventSink
+from backend.core.trainer import TrainerSpec
+from backend.core.workdir import WorkDir
+from backend.tracking.home import Home
+from studies import _storage
+from studies._interrupt import Interrupt
+from studies._pruning import PruningSink
+from studies._spec import StudySpec
+
+Watch = Callable[[int, dict[str, object], WorkDir], Sequence[EventSink]]
+
+
+def no_watch(number: int, overrides: dict[str, object], work: WorkDir) -> Sequence[EventSink]:
+    """Nobody looks on."""
+    return ()
+
+
+class TrialInterruptedError(TrainingError):
+    """The training was stopped or killed; the trial is worth trying again."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Trains one trial and returns the best value of the study's metric.
+
+    Raises TrialPruned, TrialInterruptedError, or TrainingError with the training's own reason.
+    """
+
+    home: Home
+    study: str
+    spec: StudySpec
+    base: TrainConfig
+    trainer: TrainerSpec
+    metric: str
+    workers: launch.Workers
+    interrupt: Interrupt
+    catalog: Catalog = CATALOG
+    watch: Watch = no_watch
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        overrides = self.spec.suggest(trial, self.trainer)
+        config = self.base.replace({**overrides, "name": f"{self.study}/{trial.number}"})
+        tags = {"study": self.study, "trial": str(trial.number)}
+        work = launch.prepare(self.home, config, self.trainer, tags=tags, parent=self.study)
+        pruning = PruningSink(trial, self.metric, work)
+
+        def sinks() -> list[EventSink]:
+            looking_on = self.watch(trial.number, overrides, work)
+            return [pruning, *looking_on, launch.mlflow_sink(self.home, work)]
+
+        trial.set_user_attr(_storage.RUN, work.path.name)
+        with self.interrupt.covers(work):
+            finished = launch.supervise(work, sinks, self.workers)
+        if finished.status == "pruned":
+            raise optuna.TrialPruned(finished.reason)
+        if finished.status == "stopped":
+            raise TrialInterruptedError(f"trial {trial.number}: {finished.reason}")
+        if finished.status == "failed":
+            trial.set_user_attr("note", finished.reason[:500])
+            error = TrialInterruptedError if finished.interrupted else TrainingError
+            raise error(f"trial {trial.number}: {finished.reason}")
+        if pruning.best is None:
+            raise TrainingError(f"trial {trial.number} never reported {self.metric}")
+        return pruning.best

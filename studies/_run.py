@@ -1,0 +1,189 @@
+"""Run a study to its number of trials, and project it for readers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.importance import get_param_importances
+from optuna.study import MaxTrialsCallback
+from optuna.trial import FrozenTrial, TrialState
+
+from backend import launch
+from backend.catalog import CATALOG, Catalog, load_config, spec_of
+from backend.config.schema import TrainConfig
+from backend.core.errors import ConfigError, StudyError, TrainingError
+from backend.core.records import StudyRecord, TrialRecord
+from backend.tracking.home import Home
+from studies import _storage
+from studies._objective import Objective, TrialInterruptedError, Watch, no_watch
+from studies._interrupt import Interrupt
+from studies._spec import StudySpec
+
+COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
+MAX_FAILURES = 3
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """How to run a study: where, under which name, how many trials, how many at once."""
+
+    home: Home
+    spec: StudySpec
+    base: TrainConfig
+    name: str
+    trials: int
+    concurrent: int = 1
+    catalog: Catalog = CATALOG
+    watch: Watch = no_watch
+
+
+def base_config(
+    spec: StudySpec, path: Path | None, overrides: dict[str, object], catalog: Catalog = CATALOG
+) -> TrainConfig:
+    """The config that every trial starts from. Raises ConfigError."""
+    path = path or spec.config
+    if path is None:
+        raise ConfigError(f"study '{spec.name}' has no config of its own; name one with --config")
+    return load_config(path, overrides, catalog)
+
+
+def run_study(run: StudyRun, workers: launch.Workers | None = None) -> StudyRecord:
+    """Continue a study until it has ``run.trials`` completed or pruned trials.
+
+    Trials whose supervisor or training process was killed are tried again. Raises
+    TrainingError when MAX_FAILURES trials in a row fail by their own fault.
+    """
+    trainer = spec_of(run.base.kind, "config", run.catalog)
+    metric = run.spec.metric or trainer.headline
+    run.home.prepare()
+    launch.reap(run.home)
+    study = _storage.open_study(
+        run.home, run.name, run.spec.direction, run.spec.seed, run.spec.startup_trials,
+        run.spec.warmup_epochs,
+    )  # fmt: skip
+    with _storage.storage_errors(run.home):
+        _declare(study, run, metric)
+        _storage.reclaim(run.home, study)
+        objective = Objective(
+            home=run.home, study=run.name, spec=run.spec, base=run.base, trainer=trainer,
+            metric=metric, workers=workers or launch.Workers(trainer.preload),
+            interrupt=Interrupt(), catalog=run.catalog, watch=run.watch,
+        )  # fmt: skip
+        _project(run, study, metric)
+        _optimize(run, study, objective)
+        return _project(run, study, metric)
+
+
+def _declare(study: optuna.Study, run: StudyRun, metric: str) -> None:
+    """Remember what the study measures and queue its first trials, once."""
+    stored = study.user_attrs.get("metric", metric)
+    if stored != metric:
+        raise StudyError(
+            f"study '{run.name}' is stored with metric '{stored}', not '{metric}'; run it under "
+            "another --name"
+        )
+    if not study.trials:
+        study.set_user_attr("metric", metric)
+        study.set_user_attr("description", run.spec.description)
+        for params in run.spec.first:
+            study.enqueue_trial(dict(params))
+    study.set_user_attr("target", run.trials)
+
+
+def _optimize(run: StudyRun, study: optuna.Study, objective: Objective) -> None:
+    if len(study.get_trials(deepcopy=False, states=COUNTED)) >= run.trials:
+        return
+    watch = _Watchdog(run, objective)
+    with objective.interrupt.armed():
+        study.optimize(
+            watch.attempt,
+            n_jobs=run.concurrent,
+            catch=(TrainingError,),
+            callbacks=[watch.after, MaxTrialsCallback(run.trials, states=COUNTED)],
+        )
+    if watch.fatal:
+        raise StudyError(watch.fatal)
+    if objective.interrupt.requested:
+        raise StudyError(f"study '{run.name}' was stopped; the same command continues it")
+
+
+class _Watchdog:
+    """Retries interrupted trials, and ends a study whose trials fail by their own fault."""
+
+    def __init__(self, run: StudyRun, objective: Objective) -> None:
+        self._run = run
+        self._objective = objective
+        self._errors: dict[int, TrainingError] = {}
+        self._row = 0
+        self.fatal = ""
+
+    def attempt(self, trial: optuna.Trial) -> float:
+        """The objective, remembering why it failed."""
+        try:
+            return self._objective(trial)
+        except TrainingError as error:
+            self._errors[trial.number] = error
+            raise
+
+    def after(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """After each trial: retry, count failures, project."""
+        error = self._errors.get(trial.number)
+        if isinstance(error, TrialInterruptedError):
+            _storage.retry(study, trial)
+        self._row = self._row + 1 if error else 0
+        if self._row >= MAX_FAILURES:
+            self.fatal = f"{MAX_FAILURES} trials in a row failed; the last: {error}"
+        if self.fatal or self._objective.interrupt.requested:
+            study.stop()
+        _project(self._run, study, self._objective.metric)
+
+
+def _project(run: StudyRun, study: optuna.Study, metric: str) -> StudyRecord:
+    from backend.tracking.writer import log_study  # noqa: PLC0415 (MLflow takes seconds to import)
+
+    projected = record(study, metric)
+    log_study(run.home, projected)
+    return projected
+
+
+def record(study: optuna.Study, metric: str) -> StudyRecord:
+    """A study as the dashboard reads it."""
+    trials = study.get_trials(deepcopy=False)
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    return StudyRecord(
+        name=study.study_name,
+        metric=metric,
+        direction="maximize" if study.direction.name == "MAXIMIZE" else "minimize",
+        target=int(study.user_attrs.get("target", len(trials))),
+        trials=tuple(_trial(trial) for trial in trials),
+        importances=_importances(study, complete),
+        best=study.best_trial.number if complete else None,
+        description=str(study.user_attrs.get("description", "")),
+    )
+
+
+def _trial(trial: FrozenTrial) -> TrialRecord:
+    names = {TrialState.FAIL: "failed", TrialState.COMPLETE: "complete"}
+    values = trial.intermediate_values.values()
+    value = trial.value if trial.state is TrialState.COMPLETE else max(values, default=None)
+    return TrialRecord.model_validate(
+        {
+            "number": trial.number,
+            "state": names.get(trial.state, trial.state.name.lower()),
+            "value": value,
+            "params": trial.params or trial.system_attrs.get("fixed_params", {}),
+            "run": str(trial.user_attrs.get(_storage.RUN, "")),
+            "started": trial.datetime_start.timestamp() if trial.datetime_start else None,
+            "ended": trial.datetime_complete.timestamp() if trial.datetime_complete else None,
+            "note": str(trial.user_attrs.get("note", "")),
+        }
+    )
+
+
+def _importances(study: optuna.Study, complete: list[FrozenTrial]) -> dict[str, float] | None:
+    """PED-ANOVA over completed trials; None while it is undefined."""
+    if len(complete) < 4 or len({trial.value for trial in complete}) < 2:
+        return None
+    common = set.intersection(*(set(trial.params) for trial in complete))
+    varied = [p for p in sorted(common) if len({t.params[p] for t in complete}) > 1]
+    return get_param_importances(study, params=varied) if varied else None

@@ -1,0 +1,111 @@
+"""Optuna's side of the home: one SQLite file, studies that continue, trials that are retried."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import optuna
+import sqlalchemy
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.trial import FrozenTrial, TrialState
+
+from backend.core.errors import StoreError, StudyError
+from backend.core.records import Direction
+from backend.core.workdir import WorkDir
+from backend.tracking.home import Home
+
+MAX_RETRIES = 2
+SQLITE_TIMEOUT_SECONDS = 60
+RUN = "run"
+
+
+@contextmanager
+def storage_errors(home: Home) -> Iterator[None]:
+    """Database trouble in one sentence."""
+    try:
+        yield
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        cause = error.__cause__ or error
+        text = str(cause).splitlines()[0]
+        raise StoreError(
+            f"{home.optuna_url}: cannot be used as a study database ({text})"
+        ) from error
+    except RuntimeError as error:
+        if "runtime version of optuna" not in str(error):
+            raise
+        raise StoreError(
+            f"{home.optuna_url}: made by another version of Optuna; {error}"
+        ) from error
+
+
+def open_study(
+    home: Home, name: str, direction: Direction, seed: int, startup_trials: int, warmup_epochs: int
+) -> optuna.Study:
+    """Open or create a study. Raises StudyError if it is stored with another direction.
+
+    The sampler is seeded by the seed and the number of trials so far: the same launch draws
+    the same trials, a continued one does not repeat them.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with storage_errors(home):
+        storage = RDBStorage(
+            home.optuna_url, engine_kwargs={"connect_args": {"timeout": SQLITE_TIMEOUT_SECONDS}}
+        )
+        study = optuna.create_study(
+            storage=storage, study_name=name, direction=direction, load_if_exists=True
+        )
+        stored = study.direction.name.lower()
+        if stored != direction:
+            raise StudyError(
+                f"study '{name}' is stored with direction '{stored}', but its file says "
+                f"'{direction}'; run it under another --name"
+            )
+        study.sampler = optuna.samplers.TPESampler(
+            seed=seed + len(study.trials), n_startup_trials=startup_trials, multivariate=False
+        )
+        study.pruner = optuna.pruners.MedianPruner(
+            n_startup_trials=startup_trials - 1, n_warmup_steps=warmup_epochs
+        )
+    return study
+
+
+def load_study(home: Home, name: str) -> optuna.Study:
+    """A stored study. Raises StudyError naming the stored ones if there is no such study."""
+    with storage_errors(home):
+        known = stored_names(home)
+        if name not in known:
+            listed = ", ".join(known) or "none yet"
+            raise StudyError(f"no study '{name}' in {home.root}; there is: {listed}")
+        return optuna.load_study(study_name=name, storage=home.optuna_url)
+
+
+def stored_names(home: Home) -> list[str]:
+    """The names of all stored studies."""
+    home.prepare()
+    with storage_errors(home):
+        return optuna.get_all_study_names(home.optuna_url)
+
+
+def reclaim(home: Home, study: optuna.Study) -> list[int]:
+    """Retry trials that nobody supervises any more; return their numbers.
+
+    A trial is alive while its supervisor holds the lock of its work directory; the system
+    releases that lock however the supervisor ends.
+    """
+    lost = []
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if not WorkDir(home.work_dir(str(trial.user_attrs.get(RUN, "none")))).held():
+            study.tell(trial.number, state=TrialState.FAIL)
+            retry(study, trial)
+            lost.append(trial.number)
+    return lost
+
+
+def retry(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Put the same parameters in the queue again, at most MAX_RETRIES times.
+
+    The new trial gets a run of its own; it keeps a note of the trial it repeats.
+    """
+    fresh = copy.deepcopy(trial)
+    fresh.user_attrs.pop(RUN, None)
+    RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRIES)(study, fresh)

@@ -1,0 +1,238 @@
+"""A training in its own process: events, stops, deaths, and what is left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from backend import launch
+from backend.core.errors import CheckpointError, DataError, StoreError, TrainingError
+from backend.core.events import CheckpointSaved, Envelope, MetricsLogged, RunFinished, RunStarted
+from backend.core.sinks import MemorySink, read_events
+from backend.core.trainer import EvalRequest
+from backend.core.workdir import WorkDir
+from backend.tracking.home import Home
+from tests.support.toy import CATALOG, SPEC, ToyConfig, write_toy_data
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> ToyConfig:
+    return ToyConfig(data=write_toy_data(tmp_path), epochs=3)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "mlruns")
+
+
+@pytest.fixture(scope="module")
+def workers() -> launch.Workers:
+    return launch.Workers(("tests.support.toy",))
+
+
+def supervise(
+    home: Home, config: ToyConfig, workers: launch.Workers, *extra: MemorySink
+) -> tuple[WorkDir, RunFinished, MemorySink]:
+    sink = MemorySink()
+    work = launch.prepare(home, config, SPEC)
+    finished = launch.supervise(work, lambda: [sink, *extra], workers)
+    return work, finished, sink
+
+
+def test_events_arrive_whole_and_in_order(
+    home: Home, config: ToyConfig, workers: launch.Workers
+) -> None:
+    work, finished, sink = supervise(home, config, workers)
+    assert finished.status == "finished"
+    assert sink.closed
+    assert [e.seq for e in sink.envelopes] == list(range(len(sink.envelopes)))
+    assert isinstance(sink.envelopes[0].event, RunStarted)
+    assert isinstance(sink.envelopes[-1].event, RunFinished)
+    assert sink.envelopes == read_events(work.events)
+    assert finished.best is not None
+    assert (work.path / finished.best).exists()
+
+
+class StopAfter(MemorySink):
+    """A reader that raises the stop flag at the first validation it sees."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__()
+        self.work: WorkDir | None = None
+        self._status = status
+
+    def receive(self, envelope: Envelope) -> None:
+        super().receive(envelope)
+        event = envelope.event
+        if self.work and isinstance(event, MetricsLogged) and "val/loss" in event.metrics:
+            self.work.request_stop(self._status, "told to")
+
+
+@pytest.mark.parametrize("status", ["pruned", "stopped"])
+def test_a_reader_ends_the_training(
+    home: Home, config: ToyConfig, workers: launch.Workers, status: str
+) -> None:
+    reader = StopAfter(status)
+    work = launch.prepare(home, config.replace({"epochs": 5000, "work": 60}), SPEC)
+    reader.work = work
+    finished = launch.supervise(work, lambda: [reader], workers)
+    assert finished.status == status
+    assert finished.reason == "told to"
+    assert any(isinstance(e.event, CheckpointSaved) for e in reader.envelopes)
+
+
+def test_a_killed_training_gets_its_last_event(
+    home: Home, config: ToyConfig, workers: launch.Workers
+) -> None:
+    work, finished, sink = supervise(home, config.replace({"crash": "kill"}), workers)
+    assert finished.status == "failed"
+    assert finished.interrupted
+    assert "SIGKILL" in finished.reason
+    assert read_events(work.events) == sink.envelopes
+    epochs = {e.event.epoch for e in sink.envelopes if isinstance(e.event, MetricsLogged)}
+    assert epochs == {1, 2}, "nothing that was logged is lost"
+
+
+def test_an_error_is_told_in_a_sentence_and_kept_in_full(
+    home: Home, config: ToyConfig, workers: launch.Workers
+) -> None:
+    work, finished, _ = supervise(home, config.replace({"crash": "error"}), workers)
+    assert finished.reason == "RuntimeError: the toy broke"
+    assert not finished.interrupted
+    assert "Traceback" in work.output_tail()
+
+
+def test_a_users_mistake_leaves_no_traceback(
+    home: Home, tmp_path: Path, workers: launch.Workers
+) -> None:
+    missing = ToyConfig(data=tmp_path / "absent.json")
+    work, finished, _ = supervise(home, missing, workers)
+    assert finished.reason == f"{tmp_path / 'absent.json'}: no such dataset file"
+    assert "Traceback" not in work.output_tail()
+
+
+def test_an_interrupted_run_continues(
+    home: Home, config: ToyConfig, workers: launch.Workers
+) -> None:
+    work, first, _ = supervise(home, config.replace({"crash": "kill"}), workers)
+    assert first.status == "failed"
+    sink = MemorySink()
+    second = launch.supervise(work, lambda: [sink], workers)
+    assert second.status == "finished"
+    validated = [
+        e.event.epoch
+        for e in sink.envelopes
+        if isinstance(e.event, MetricsLogged) and "val/loss" in e.event.metrics
+    ]
+    assert validated == [1, 2, 3], "readers see the whole run, each epoch once"
+    assert [e.seq for e in sink.envelopes] == list(range(len(sink.envelopes)))
+
+
+def test_a_broken_reader_ends_the_training(
+    home: Home, config: ToyConfig, workers: launch.Workers
+) -> None:
+    class Broken(MemorySink):
+        def receive(self, envelope: Envelope) -> None:
+            raise StoreError("cannot take more")
+
+    work = launch.prepare(home, config.replace({"epochs": 5000, "work": 60}), SPEC)
+    with pytest.raises(StoreError, match="cannot take more"):
+        launch.supervise(work, lambda: [Broken()], workers)
+    assert not work.held()
+
+
+def test_two_supervisors_of_one_run_are_refused(
+    home: Home, config: ToyConfig, workers: launch.Workers
+) -> None:
+    work = launch.prepare(home, config, SPEC)
+    assert not work.held()
+    with work.hold():
+        assert work.held()
+        with pytest.raises(StoreError, match="another process is running this"):
+            launch.supervise(work, lambda: [], workers)
+    assert not work.held()
+
+
+def test_a_dead_supervisor_leaves_no_training_behind(home: Home, config: ToyConfig) -> None:
+    """Kill the parent: its child ends, its run is found, and is given an end."""
+    endless = config.replace({"epochs": 100_000, "work": 60})
+    work = launch.prepare(home, endless, SPEC)
+    code = (
+        "from pathlib import Path; from backend import launch; "
+        "from backend.core.workdir import WorkDir\n"
+        "if __name__ == '__main__':\n"
+        f"    launch.supervise(WorkDir(Path({str(work.path)!r})), lambda: [], launch.Workers())\n"
+    )
+    script = home.root / "supervisor.py"
+    script.write_text(code)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    parent = subprocess.Popen([sys.executable, str(script)], env=environment)
+    wait_for(lambda: work.events.exists() and work.events.read_bytes().count(b"\n") > 20)
+    assert launch.interrupted(home) == [], "it is being supervised"
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    size = -1
+    def settled() -> bool:
+        nonlocal size
+        before, size = size, work.events.stat().st_size
+        return before == size
+    wait_for(settled, pause=0.3)
+    found = launch.interrupted(home)
+    assert [w.path for w in found] == [work.path]
+
+
+def wait_for(condition, pause: float = 0.02, seconds: float = 60) -> None:  # type: ignore[no-untyped-def]
+    """Poll for something another process does."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(pause)
+
+
+def test_evaluation_reports_come_back(
+    home: Home, config: ToyConfig, workers: launch.Workers, tmp_path: Path
+) -> None:
+    work, finished, _ = supervise(home, config, workers)
+    request = EvalRequest(
+        checkpoint=str(work.path / str(finished.best)), data=str(config.data), split="holdout",
+        out=str(tmp_path / "out"),
+    )  # fmt: skip
+    (report,) = launch.evaluate(config, [request], tmp_path / "eval", workers, CATALOG)
+    assert report.split == "holdout"
+    assert report.metrics["mAP50-95"] is not None
+    assert Path(report.predictions).exists()
+
+
+def test_evaluation_errors_come_back_as_what_they_are(
+    config: ToyConfig, workers: launch.Workers, tmp_path: Path
+) -> None:
+    request = EvalRequest(
+        checkpoint=str(tmp_path / "no.safetensors"), data=str(config.data), split="val",
+        out=str(tmp_path / "out"),
+    )  # fmt: skip
+    with pytest.raises(CheckpointError, match="no such weight file"):
+        launch.evaluate(config, [request], tmp_path / "one", workers, CATALOG)
+    other = request.model_copy(update={"split": "moon"})
+    with pytest.raises(DataError, match="no split 'moon'"):
+        launch.evaluate(config, [other], tmp_path / "two", workers, CATALOG)
+
+
+def test_a_trainer_that_cannot_be_imported_is_named(
+    home: Home, config: ToyConfig, workers: launch.Workers
+) -> None:
+    work = launch.prepare(home, config, SPEC)
+    text = work.run.read_text().replace("tests.support.toy:ToyTrainer", "no_such_package.x:Y")
+    work.run.write_text(text)
+    finished = launch.supervise(work, lambda: [], workers)
+    assert finished.status == "failed"
+    assert "no_such_package.x:Y cannot be imported" in finished.reason
+    with pytest.raises(TrainingError, match="cannot be imported"):
+        from backend.worker import load_trainer
+
+        load_trainer(work)

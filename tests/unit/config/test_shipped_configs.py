@@ -1,0 +1,28 @@
+"""Every YAML file that we ship is valid, and the JSON Schemas are fresh."""
+
+from pathlib import Path
+
+import pytest
+
+from backend.catalog import CATALOG, json_schema, load_config
+
+CONFIGS = Path(__file__).parents[3] / "configs"
+RUNNABLE = sorted([*(CONFIGS / "train").glob("*.yaml"), *(CONFIGS / "demo").glob("*.yaml")])
+GIVEN = {"data": "data.yaml", "model": "model.safetensors"}
+
+
+def test_there_is_one_runnable_file_per_trainer() -> None:
+    assert {path.stem for path in (CONFIGS / "train").glob("*.yaml")} >= set(CATALOG)
+
+
+@pytest.mark.parametrize("path", RUNNABLE, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_shipped_configs_validate(path: Path) -> None:
+    load_config(path, GIVEN if path.parent.name == "demo" else None)
+
+
+@pytest.mark.parametrize("kind", CATALOG)
+def test_schemas_are_fresh(kind: str) -> None:
+    stored = (CONFIGS / "schema" / f"{kind}.json").read_text()
+    assert stored == json_schema(CATALOG[kind]), (
+        f"run: assay config schema {kind} --write configs/schema"
+    )
