@@ -1,0 +1,318 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.analysis.promotion import FAIL, PASS, FirstVersion, Guard, Policy, Ruling, decide
+from backend.config.compose import load_yaml, validate
+from backend.core.errors import ConfigError
+from backend.core.events import FreezeReported
+from backend.core.records import Comparison, EvalReport
+from tests.support.comparisons import comparison, data, delta, report
+from tests.support.detections import contender
+
+POLICIES = Path(__file__).parents[3] / "configs" / "policies"
+
+
+OLD, NEW = contender("old").checkpoint, contender("new").checkpoint
+
+
+def ruling(policy: Policy, made: Comparison | None = None, **changes: Any) -> Ruling:
+    return decide(policy, made or comparison(), candidate=NEW, champion=OLD, **changes)
+
+
+def rules(**changes: Any) -> Policy:
+    """A policy without guards."""
+    return Policy(guards=(), **changes)
+
+
+def failures(found: Ruling) -> list[str]:
+    return [reason for reason in found.reasons if reason.startswith(FAIL)]
+
+
+def test_a_better_candidate_is_promoted_and_every_reason_is_given() -> None:
+    policy = Policy(
+        min_delta=0.02,
+        guards=(Guard(metric="mAP50", max_drop=0.02),),
+    )
+    frozen = FreezeReported(
+        phase="verified", strategy="backbone", groups=(), frozen_tensors=40, changed_tensors=9
+    )
+
+    assert ruling(policy, freeze=frozen) == Ruling(
+        True,
+        (
+            "pass: scored on the split 'holdout', as required.",
+            "pass: scored on 80 images; the policy requires at least 20.",
+            "pass: mAP50-95 goes from 0.400 to 0.450, +0.050 (95 % interval +0.030 to +0.070): "
+            "better at a margin of 0.01; the policy accepts better.",
+            "pass: the gain in mAP50-95 is +0.050; the policy requires at least +0.020.",
+            "pass: on the target data, mAP50 goes from 0.400 to 0.450, +0.050 (95 % interval "
+            "+0.030 to +0.070); the measured difference must not be a drop of more than 0.02.",
+            "pass: all 40 frozen tensors are equal to the bit (strategy backbone).",
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "spread", "word"),
+    [(0.05, 0.06, "undecided"), (-0.05, 0.02, "worse"), (0.002, 0.004, "equivalent")],
+)
+def test_what_is_not_better_is_refused_with_its_numbers(
+    change: float, spread: float, word: str
+) -> None:
+    found = ruling(rules(), comparison(data(delta(change=change, spread=spread))))
+
+    assert not found.promote
+    assert f"{word} at a margin of 0.01; the policy accepts better." in failures(found)[0]
+
+
+def test_a_policy_may_accept_equivalent_ones() -> None:
+    same = comparison(data(delta(change=0.0, spread=0.005)))
+
+    assert ruling(rules(accept=("better", "equivalent")), same).promote
+    assert not ruling(rules(), same).promote
+
+
+def test_the_verdict_is_taken_at_the_policys_margin_not_the_comparisons() -> None:
+    """Whoever compares with a margin of 0 cannot call a tiny gain better."""
+    tiny = comparison(data(delta(change=0.003, spread=0.001)), margin=0.0)
+
+    assert "equivalent at a margin of 0.01" in failures(ruling(rules(), tiny))[0]
+
+
+@pytest.mark.parametrize(
+    ("policy", "changes", "sentence"),
+    [
+        (rules(min_delta=0.06), {}, "the gain in mAP50-95 is +0.050; the policy requires at lea"),
+        (rules(confidence=0.99), {}, "intervals are at 95 %; the policy requires 99 %"),
+        (rules(), {"replicates": 200}, "200 replicates; the policy requires 1000"),
+        (rules(primary="AR100"), {}, "AR100 was not compared on the target data"),
+        (rules(), {"target": data(split="val")}, "'val'; the policy requires 'holdout'"),
+        (rules(), {"target": data(units=19)}, "scored on 19 images; the policy requires at leas"),
+        (
+            rules(),
+            {"target": data(delta(delta=None, candidate=None, low=None, high=None, wins=None))},
+            "mAP50-95 was not compared",
+        ),
+        (rules(), {"baseline": contender("new")}, "same weight file as what it was compared"),
+        (rules(), {"baseline": contender("third")}, "not about this champion: it has sha256"),
+        (rules(), {"candidate": contender("third")}, "not about this candidate: it has sha256"),
+        (rules(require_frozen_intact="always"), {}, "there is no proof that the frozen layers"),
+    ],
+)
+def test_each_rule_refuses_with_a_sentence(
+    policy: Policy, changes: dict[str, Any], sentence: str
+) -> None:
+    found = ruling(policy, comparison(**changes))
+
+    assert not found.promote
+    assert any(sentence in reason for reason in failures(found))
+
+
+def test_any_split_will_do_if_the_policy_says_so() -> None:
+    assert ruling(rules(require_split=None), comparison(data(split="val"))).promote
+
+
+def test_all_failures_are_told_at_once() -> None:
+    found = ruling(rules(), comparison(data(delta(change=-0.1), split="val", units=3)))
+
+    assert len(failures(found)) == 3
+
+
+def test_changed_frozen_tensors_are_refused() -> None:
+    broken = FreezeReported(
+        phase="verified", strategy="backbone", groups=(), frozen_tensors=40,
+        violations=("model.0.conv.weight", "model.1.bn.bias"),
+    )  # fmt: skip
+
+    found = ruling(rules(), freeze=broken)
+
+    assert failures(found) == [
+        FAIL + "2 frozen tensors changed in training, among them model.0.conv.weight."
+    ]
+    assert ruling(rules(require_frozen_intact="never"), freeze=broken).promote
+
+
+def test_what_was_only_declared_frozen_is_no_proof() -> None:
+    declared = FreezeReported(phase="declared", strategy="full", groups=(), frozen_tensors=0)
+
+    assert not ruling(rules(require_frozen_intact="always"), freeze=declared).promote
+    assert ruling(rules(), freeze=declared).promote
+
+
+def test_a_point_guard_looks_at_the_measured_drop() -> None:
+    guarded = Policy(guards=(Guard(metric="mAP50", max_drop=0.02),))
+
+    for drop, allowed in ((0.019, True), (0.021, False)):
+        made = comparison(data(delta(), delta("mAP50", change=-drop)))
+        assert ruling(guarded, made).promote is allowed
+
+
+def test_an_interval_guard_must_exclude_the_drop() -> None:
+    guarded = Policy(guards=(Guard(metric="mAP50", max_drop=0.02, use="interval"),))
+
+    for spread, allowed in ((0.01, True), (0.05, False)):
+        made = comparison(data(delta(), delta("mAP50", change=0.0, spread=spread)))
+        assert ruling(guarded, made).promote is allowed
+    without = comparison(data(delta(), delta("mAP50", low=None, high=None, wins=None)))
+    assert not ruling(guarded, without).promote
+
+
+def test_guards_know_where_less_is_better() -> None:
+    guarded = Policy(guards=(Guard(metric="loss", max_drop=0.02, use="interval"),))
+
+    for change, allowed in ((-0.05, True), (0.05, False)):
+        loss = delta("loss", change=change, spread=0.01, direction="minimize")
+        assert ruling(guarded, comparison(data(delta(), loss))).promote is allowed
+
+
+def test_forgetting_is_guarded_on_the_source_data() -> None:
+    guarded = Policy(guards=(Guard(metric="mAP50-95", data="source", max_drop=0.05),))
+    source = data(delta(change=-0.2), role="source")
+
+    found = ruling(guarded, comparison(source=source))
+
+    assert "on the source data, mAP50-95 goes from 0.400 to 0.200, −0.200" in failures(found)[0]
+
+
+def test_a_guard_without_its_data_refuses_or_is_passed_over_as_it_says() -> None:
+    guard = Guard(metric="mAP50-95", data="source", max_drop=0.05)
+    skip = guard.model_copy(update={"if_absent": "skip"})
+
+    assert "not compared on the source data; the guard refuses" in failures(
+        ruling(Policy(guards=(guard,)))
+    )[0]  # fmt: skip
+    found = ruling(Policy(guards=(skip,)))
+    assert found.promote
+    assert PASS + "mAP50-95 was not compared on the source data; the guard passes over it." in (
+        found.reasons
+    )
+
+
+def test_every_class_can_be_guarded() -> None:
+    classes = (
+        delta("cat", change=0.2),
+        delta("dog", change=-0.1),
+        delta("unseen", delta=None, baseline=None, candidate=None, low=None, high=None, wins=None),
+    )
+    made = comparison(data().model_copy(update={"per_class": classes}))
+
+    for max_drop, allowed in ((0.05, False), (0.15, True)):
+        guard = Guard(metric="mAP50-95", per_class=True, max_drop=max_drop)
+        found = ruling(Policy(guards=(guard,)), made)
+        assert found.promote is allowed
+        assert any(("class dog" if not allowed else "all 2 classes") in r for r in found.reasons)
+    wrong = Guard(metric="mAP50", per_class=True, max_drop=0.05)
+    assert "classes are compared by mAP50-95" in failures(ruling(Policy(guards=(wrong,)), made))[0]
+
+
+def test_a_guard_on_a_metric_that_was_not_compared_refuses() -> None:
+    found = ruling(Policy(guards=(Guard(metric="f1", max_drop=0.1),)))
+
+    assert failures(found) == [FAIL + "f1 was not compared on the target data."]
+
+
+def test_a_first_version_needs_no_comparison() -> None:
+    found = decide(rules(), None, candidate=NEW, report=report())
+
+    assert found == Ruling(
+        True,
+        (
+            "pass: there is no champion yet and the policy allows a first version.",
+            "pass: scored on the split 'holdout', as required.",
+            "pass: scored on 80 images; the policy requires at least 20.",
+        ),
+    )
+    assert decide(rules(), None).promote
+
+
+def test_a_first_version_may_be_refused() -> None:
+    found = decide(rules(first=FirstVersion(rule="refuse")), None, report=report())
+
+    assert not found.promote
+    assert "the policy refuses a first version" in found.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("measured", "allowed", "sentence"),
+    [
+        (report(), True, "pass: mAP50-95 is 0.450, at least the 0.4 that a first version needs."),
+        (
+            report(metrics={"mAP50-95": 0.39}),
+            False,
+            "fail: mAP50-95 is 0.390, below the 0.4 that a first version needs.",
+        ),
+        (
+            report(metrics={"mAP50-95": None}),
+            False,
+            "fail: a first version needs mAP50-95 of at least 0.4, but it was not measured.",
+        ),
+        (None, False, "fail: a first version needs mAP50-95 of at least 0.4"),
+    ],
+)
+def test_a_first_version_may_need_a_minimum(
+    measured: EvalReport | None, allowed: bool, sentence: str
+) -> None:
+    policy = rules(first=FirstVersion(minimum=0.4))
+
+    found = decide(policy, None, report=measured)
+
+    assert found.promote is allowed
+    assert any(reason.startswith(sentence) for reason in found.reasons)
+
+
+def test_a_first_version_that_was_compared_must_pass_the_comparison_too() -> None:
+    assert decide(rules(), comparison(), candidate=NEW).promote
+    worse = comparison(data(delta(change=-0.1)))
+    assert not decide(rules(), worse, candidate=NEW).promote
+
+
+def test_a_champion_is_only_replaced_after_a_comparison() -> None:
+    found = decide(rules(), None, candidate=NEW, champion=OLD, report=report())
+
+    assert failures(found) == [FAIL + "there is a champion, but no comparison with it."]
+
+
+@pytest.mark.parametrize("name", ["default", "strict"])
+def test_shipped_policies_are_valid_and_let_a_clear_gain_pass(name: str) -> None:
+    policy = validate(Policy, load_yaml(POLICIES / f"{name}.yaml"), name)
+    proof = FreezeReported(phase="verified", strategy="full", groups=(), frozen_tensors=0)
+    made = comparison(
+        data(delta(), delta("mAP50"), delta("mAP75"), units=200),
+        confidence=0.99,
+        replicates=5000,
+        source=data(role="source"),
+    )
+
+    assert ruling(policy, made, freeze=proof).promote
+    assert not ruling(policy, comparison(data(delta(change=-0.1)))).promote
+
+
+def test_the_default_policy_passes_over_a_missing_source_and_the_strict_one_does_not() -> None:
+    default, strict = (
+        validate(Policy, load_yaml(POLICIES / f"{n}.yaml"), n) for n in ("default", "strict")
+    )
+
+    assert ruling(default).promote
+    assert any("source data; the guard refuses" in r for r in ruling(strict).reasons)
+
+
+def test_without_a_file_the_rules_are_those_of_the_default_policy() -> None:
+    assert validate(Policy, load_yaml(POLICIES / "default.yaml"), "default") == Policy()
+
+
+def test_a_policy_says_how_the_comparison_is_made() -> None:
+    policy = rules(confidence=0.99, margin=0.02, replicates=3000, seed=7)
+
+    settings = policy.settings("mAP50")
+
+    assert settings.model_dump() == {
+        "confidence": 0.99, "margin": 0.02, "replicates": 3000, "seed": 7, "primary": "mAP50"
+    }  # fmt: skip
+    assert rules(primary="mAP75").settings("mAP50").primary == "mAP75"
+
+
+def test_a_misspelt_key_of_a_policy_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'min_unit' \(did you mean 'min_units'"):
+        validate(Policy, {"min_unit": 3}, "mine.yaml")
