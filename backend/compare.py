@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from backend import launch
@@ -13,7 +13,7 @@ from backend.catalog import CATALOG, Catalog, load_config
 from backend.config.schema import TrainConfig
 from backend.core.digest import sha256
 from backend.core.errors import CheckpointError, ComparisonError
-from backend.core.records import Checkpoint, Comparison, Contender, EvalReport
+from backend.core.records import Checkpoint, Comparison, Contender, EvalReport, LayerChange
 from backend.core.store import RunStore
 from backend.core.trainer import EvalRequest
 from backend.core.workdir import WorkDir
@@ -44,7 +44,9 @@ def find_side(home: Home, store: RunStore, text: str, catalog: Catalog = CATALOG
         champions = store.champions()
         if name not in champions:
             known = ", ".join(sorted(champions)) or "none yet"
-            raise CheckpointError(f"no registered model '{name}' has a champion; there is: {known}")
+            raise CheckpointError(
+                f"no registered model '{name}' has a champion; there is: {known}"
+            )
         return _from_file(Path(champions[name].path), catalog)
     return _from_run(home, store, name, which or "best", catalog)
 
@@ -80,9 +82,7 @@ def _from_file(path: Path, catalog: Catalog) -> Side:
 
 
 def _contender(checkpoint: Checkpoint, label: str, config: TrainConfig) -> Contender:
-    return Contender(
-        label=label, checkpoint=checkpoint, trainer=config.kind, params=config.flat()
-    )
+    return Contender(label=label, checkpoint=checkpoint, trainer=config.kind, params=config.flat())
 
 
 def shared_config(
@@ -111,7 +111,7 @@ class Comparing:
     config: TrainConfig
     split: str
     settings: ComparisonSettings
-    catalog: Catalog = CATALOG
+    catalog: Catalog = field(default_factory=lambda: CATALOG)
 
 
 def compare(
@@ -138,7 +138,12 @@ def compare(
 
 
 def evaluate_one(
-    home: Home, side: Side, config: TrainConfig, split: str, workers: launch.Workers
+    home: Home,
+    side: Side,
+    config: TrainConfig,
+    split: str,
+    workers: launch.Workers,
+    catalog: Catalog = CATALOG,
 ) -> EvalReport:
     """Score one checkpoint on one split; predictions stay in a folder of the home."""
     folder = home.work_dir(home.new_key("evaluate"))
@@ -148,7 +153,7 @@ def evaluate_one(
         split=split,
         out=str(folder / "target"),
     )
-    return launch.evaluate(config, [request], folder, workers)[0]
+    return launch.evaluate(config, [request], folder, workers, catalog)[0]
 
 
 def _evaluate(
@@ -168,7 +173,7 @@ def _evaluate(
     return launch.evaluate(how.config, requests, folder, workers, how.catalog)
 
 
-def _weights(baseline: Side, candidate: Side) -> tuple[comparison.LayerChange, ...]:
+def _weights(baseline: Side, candidate: Side) -> tuple[LayerChange, ...]:
     old, new = (Path(s.contender.checkpoint.path) for s in (baseline, candidate))
     if {old.suffix, new.suffix} != {".safetensors"}:
         return ()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -36,13 +37,13 @@ class Workers:
     def __init__(self, preload: Sequence[str] = ()) -> None:
         methods = multiprocessing.get_all_start_methods()
         method = "forkserver" if "forkserver" in methods else "spawn"
-        self._context = multiprocessing.get_context(method)
+        self._context: Any = multiprocessing.get_context(method)
         if method == "forkserver":
             self._context.set_forkserver_preload(["backend.worker", *preload])
 
     def start(self, target: str, work: Path) -> BaseProcess:
         """Start ``backend.worker``'s function ``target`` on a work directory."""
-        process = self._context.Process(target=_call, args=(f"backend.worker:{target}", str(work)))
+        process: BaseProcess = self._context.Process(target=_call, args=(f"backend.worker:{target}", str(work)))
         process.start()
         return process
 

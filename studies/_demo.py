@@ -36,7 +36,12 @@ MODEL = "digits"
 
 def make_data(home: Home) -> dict[str, Path]:
     """Write the three datasets once; return their data.yaml files by name."""
-    return write_digits(home.root / "data" / "digits").files
+    data = write_digits(home.root / "data" / "digits")
+    return {
+        "source": data.source,
+        "target-same": data.target_same,
+        "target-new": data.target_new,
+    }
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,9 @@ class Demo:
                 {"model": weights, "data": str(data[name]), "source": str(data["source"])},
             )
             targets.append(self._target(name, base))
-        show("5/6  promotion: plain fine-tuning first, then the best of the study through the gate")
+        show(
+            "5/6  promotion: plain fine-tuning first, then the best of the study through the gate"
+        )
         decisions = self._promote(targets[-1])
         show("6/6  the champion in a fresh process")
         served = self._serve(data["target-new"])
@@ -196,7 +203,7 @@ class Demo:
 
 
 def _rows(target: Target) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     pairs = (("best of study", target.verdict), ("plain, another seed", target.seeds))
     for label, comparison in pairs:
         if comparison is None:
@@ -204,9 +211,13 @@ def _rows(target: Target) -> list[tuple[str, ...]]:
             continue
         head = comparison.headline
         rows.append(
-            (target.name, label, number(head.baseline, 3), number(head.candidate, 3),
-             signed(head.delta, 3), f"{signed(head.low, 3)} … {signed(head.high, 3)}", head.verdict)
-        )  # fmt: skip
+            (
+                *(target.name, label, number(head.baseline, 3), number(head.candidate, 3)),
+                signed(head.delta, 3),
+                f"{signed(head.low, 3)} … {signed(head.high, 3)}",
+                head.verdict,
+            )
+        )
     return rows
 
 

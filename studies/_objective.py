@@ -1,7 +1,7 @@
 """One trial: suggestions to overrides, a run, and a value."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import optuna
 
@@ -45,7 +45,7 @@ class Objective:
     metric: str
     workers: launch.Workers
     interrupt: Interrupt
-    catalog: Catalog = CATALOG
+    catalog: Catalog = field(default_factory=lambda: CATALOG)
     watch: Watch = no_watch
 
     def __call__(self, trial: optuna.Trial) -> float:

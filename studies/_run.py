@@ -1,6 +1,8 @@
 """Run a study to its number of trials, and project it for readers."""
 
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
@@ -15,8 +17,8 @@ from backend.core.errors import ConfigError, StudyError, TrainingError
 from backend.core.records import StudyRecord, TrialRecord
 from backend.tracking.home import Home
 from studies import _storage
-from studies._objective import Objective, TrialInterruptedError, Watch, no_watch
 from studies._interrupt import Interrupt
+from studies._objective import Objective, TrialInterruptedError, Watch, no_watch
 from studies._spec import StudySpec
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -33,7 +35,7 @@ class StudyRun:
     name: str
     trials: int
     concurrent: int = 1
-    catalog: Catalog = CATALOG
+    catalog: Catalog = field(default_factory=lambda: CATALOG)
     watch: Watch = no_watch
 
 
@@ -115,6 +117,7 @@ class _Watchdog:
         self._objective = objective
         self._errors: dict[int, TrainingError] = {}
         self._row = 0
+        self._lock = threading.Lock()
         self.fatal = ""
 
     def attempt(self, trial: optuna.Trial) -> float:
@@ -127,15 +130,16 @@ class _Watchdog:
 
     def after(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """After each trial: retry, count failures, project."""
-        error = self._errors.get(trial.number)
-        if isinstance(error, TrialInterruptedError):
-            _storage.retry(study, trial)
-        self._row = self._row + 1 if error else 0
-        if self._row >= MAX_FAILURES:
-            self.fatal = f"{MAX_FAILURES} trials in a row failed; the last: {error}"
-        if self.fatal or self._objective.interrupt.requested:
-            study.stop()
-        _project(self._run, study, self._objective.metric)
+        with self._lock:
+            error = self._errors.get(trial.number)
+            if isinstance(error, TrialInterruptedError):
+                _storage.retry(study, trial)
+            self._row = self._row + 1 if error else 0
+            if self._row >= MAX_FAILURES:
+                self.fatal = f"{MAX_FAILURES} trials in a row failed; the last: {error}"
+            if self.fatal or self._objective.interrupt.requested:
+                study.stop()
+            _project(self._run, study, self._objective.metric)
 
 
 def _project(run: StudyRun, study: optuna.Study, metric: str) -> StudyRecord:
@@ -150,22 +154,23 @@ def record(study: optuna.Study, metric: str) -> StudyRecord:
     """A study as the dashboard reads it."""
     trials = study.get_trials(deepcopy=False)
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    best_of = max if study.direction.name == "MAXIMIZE" else min
     return StudyRecord(
         name=study.study_name,
         metric=metric,
         direction="maximize" if study.direction.name == "MAXIMIZE" else "minimize",
         target=int(study.user_attrs.get("target", len(trials))),
-        trials=tuple(_trial(trial) for trial in trials),
+        trials=tuple(_trial(trial, best_of) for trial in trials),
         importances=_importances(study, complete),
         best=study.best_trial.number if complete else None,
         description=str(study.user_attrs.get("description", "")),
     )
 
 
-def _trial(trial: FrozenTrial) -> TrialRecord:
+def _trial(trial: FrozenTrial, best_of: Callable[..., float]) -> TrialRecord:
     names = {TrialState.FAIL: "failed", TrialState.COMPLETE: "complete"}
     values = trial.intermediate_values.values()
-    value = trial.value if trial.state is TrialState.COMPLETE else max(values, default=None)
+    value = trial.value if trial.state is TrialState.COMPLETE else best_of(values, default=None)
     return TrialRecord.model_validate(
         {
             "number": trial.number,

@@ -24,9 +24,12 @@ def promote(
     context: typer.Context,
     checkpoint: Annotated[str, typer.Argument(help=CHECKPOINT_HELP)],
     model: Annotated[str, typer.Option(help="The registered model's name.")],
-    policy: Annotated[Path | None, typer.Option(help="A YAML policy; default: the usual one.")] = None,
-    split: Annotated[str | None, typer.Option(help="The split to judge on; default: the policy's.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Promote anyway; recorded as forced.")] = False,
+    policy: Annotated[
+        Path | None, typer.Option(help="A YAML policy; default: the usual one.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote anyway; recorded as forced.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge, but change nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -37,7 +40,10 @@ def promote(
     home = home_of(context)
     home.prepare()
     gate = promoting.Gate(
-        model=model, policy=promoting.load_policy(policy), split=split, force=force, dry_run=dry_run
+        model=model,
+        policy=promoting.load_policy(policy),
+        force=force,
+        dry_run=dry_run,
     )
     decision, evidence = promoting.promote(home, MlflowStore(home), checkpoint, gate)
     if as_json:
@@ -56,9 +62,13 @@ def sentences(decision: "PromotionDecision", dry_run: bool = False) -> list[str]
         return [*lines, "dry run: nothing was changed"]
     if decision.version:
         forced = " (forced)" if decision.forced else ""
-        lines.append(f"models:/{decision.model}@champion is now version {decision.version}{forced}")
+        lines.append(
+            f"models:/{decision.model}@champion is now version {decision.version}{forced}"
+        )
         if decision.previous:
-            lines.append(f"the version before, {decision.previous}, is models:/{decision.model}@previous")
+            lines.append(
+                f"the version before, {decision.previous}, is models:/{decision.model}@previous"
+            )
     return lines
 
 

@@ -105,20 +105,34 @@ def conclusion(result: "Comparison") -> list[object]:
         deltas("on the target data", result.target, result.confidence),
     ]
     if result.source is not None:
-        things += ["", deltas("forgetting: on the source domain", result.source, result.confidence)]
+        things += [
+            "",
+            deltas("forgetting: on the source domain", result.source, result.confidence),
+        ]
     return [*things, *(f"warning: {warning}" for warning in result.warnings)]
 
 
 def deltas(title: str, data: "DataComparison", confidence: float) -> object:
     """The metrics of one dataset, old and new."""
     rows = [
-        (m.name, number(m.baseline), number(m.candidate), signed(m.delta),
-         f"{signed(m.low)} … {signed(m.high)}", "–" if m.wins is None else f"{m.wins:.0%}", m.verdict)
+        (
+            *(m.name, number(m.baseline), number(m.candidate), signed(m.delta)),
+            f"{signed(m.low)} … {signed(m.high)}",
+            *("–" if m.wins is None else f"{m.wins:.0%}", m.verdict),
+        )
         for m in data.metrics
-    ]  # fmt: skip
+    ]
     return table(
         f"{title} ({data.split}, {data.units} {data.unit}s)",
-        ("metric", "old", "new", "difference", f"{confidence:.0%} interval", "new wins", "verdict"),
+        (
+            "metric",
+            "old",
+            "new",
+            "difference",
+            f"{confidence:.0%} interval",
+            "new wins",
+            "verdict",
+        ),
         rows,
     )
 
@@ -147,9 +161,15 @@ def detection(
     truth = load_ground_truth(gt)
     scores = score(truth, load_predictions(pred))
     if as_json:
-        show(json.dumps({"task": "detection", "metrics": scores.metrics,
-                         "per_class": scores.per_class, "units": len(truth["images"]),
-                         "warnings": list(scores.warnings)}, indent=2))  # fmt: skip
+        answer = {
+            "task": "detection",
+            "metrics": scores.metrics,
+            "per_class": scores.per_class,
+            "units": len(truth["images"]),
+            "warnings": list(scores.warnings),
+        }
+        show(json.dumps(answer, indent=2))
         return
-    show(table("detection", ("metric", "value"), [(k, number(v)) for k, v in scores.metrics.items()]),
-         *(f"warning: {warning}" for warning in scores.warnings))  # fmt: skip
+    rows = [(name, number(value)) for name, value in scores.metrics.items()]
+    show(table("detection", ("metric", "value"), rows))
+    show(*(f"warning: {warning}" for warning in scores.warnings))

@@ -42,7 +42,9 @@ def list_studies(context: typer.Context) -> None:
 def run(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="A study file; see `assay study list`.")],
-    config: Annotated[Path | None, typer.Option(help="The config every trial starts from.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="The config every trial starts from.")
+    ] = None,
     study_name: Annotated[
         str | None, typer.Option("--name", help="Store it under this name; default: the file's.")
     ] = None,
@@ -90,10 +92,10 @@ def watcher(progress: Any) -> Any:
 def describe(params: dict[str, Any]) -> str:
     """A trial's parameters in a line."""
     return " ".join(
-        f"{key.rpartition('.')[2]}={value:.2g}" if isinstance(value, float) else f"{key.rpartition('.')[2]}={value}"
+        f"{key.rpartition('.')[2]}={f'{value:.2g}' if isinstance(value, float) else value}"
         for key, value in params.items()
         if value is not None
-    )  # fmt: skip
+    )
 
 
 def summary(record: "StudyRecord") -> list[object]:
@@ -112,6 +114,8 @@ def summary(record: "StudyRecord") -> list[object]:
               ("trial", "state", "value", "parameters", "run"), rows)
     ]  # fmt: skip
     if record.importances:
-        shares = ", ".join(f"{k} {v:.0%}" for k, v in sorted(record.importances.items(), key=lambda i: -i[1]))
+        shares = ", ".join(
+            f"{k} {v:.0%}" for k, v in sorted(record.importances.items(), key=lambda i: -i[1])
+        )
         things.append(f"importance: {shares}")
     return things

@@ -95,18 +95,22 @@ def list_trainers(as_json: JsonOption = False) -> None:
     from backend.catalog import CATALOG
 
     if as_json:
-        show(json.dumps({k: {"task": s.task, "title": s.title, "strategies": s.strategies,
-                             "headline": s.headline} for k, s in CATALOG.items()}, indent=2))  # fmt: skip
+        shown = ("title", "task", "headline", "strategies")
+        listed = {
+            kind: {name: getattr(spec, name) for name in shown} for kind, spec in CATALOG.items()
+        }
+        show(json.dumps(listed, indent=2))
         return
     for kind, spec in CATALOG.items():
-        rows = [(name, what) for name, what in spec.strategies.items()]
-        show(table(f"{kind}: {spec.title} ({spec.task}), ranked by {spec.headline}",
-                   ("freezing strategy", "what it does"), rows))  # fmt: skip
+        title = f"{kind}: {spec.title} ({spec.task}), ranked by {spec.headline}"
+        show(table(title, ("freezing strategy", "what it does"), list(spec.strategies.items())))
 
 
 def replay(
     context: typer.Context,
-    work_dir: Annotated[Path, typer.Argument(help="A run's folder below mlruns/work, or its key.")],
+    work_dir: Annotated[
+        Path, typer.Argument(help="A run's folder below mlruns/work, or its key.")
+    ],
 ) -> None:
     """Rebuild a run in MLflow from its work directory."""
     from backend.tracking.replay import replay as rebuild

@@ -102,8 +102,8 @@ class TrainerSuite:
     def test_checkpoints_exist_and_hold_no_code(self, fitted: tuple[Path, list[Event]]) -> None:
         work, events = fitted
         removed = {e.path for e in events if isinstance(e, CheckpointRemoved)}
-        kept = [e.checkpoint for e in events
-                if isinstance(e, CheckpointSaved) and e.checkpoint.path not in removed]  # fmt: skip
+        saved = [e.checkpoint for e in events if isinstance(e, CheckpointSaved)]
+        kept = [checkpoint for checkpoint in saved if checkpoint.path not in removed]
         assert kept
         for checkpoint in kept:
             path = work / checkpoint.path
@@ -157,6 +157,7 @@ class TrainerSuite:
         home, elsewhere = Home(tmp_path / "home"), tmp_path / "elsewhere"
         elsewhere.mkdir()
         work = prepare(home, config.replace({"epochs": 1}), self.spec)
+
         def outside() -> list[Path]:
             return sorted(p for p in home.root.rglob("*") if work.path not in p.parents)
 

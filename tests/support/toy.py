@@ -256,7 +256,7 @@ class ToyTrainer:
         )
 
     def _crash(self, epoch: int) -> None:
-        marker = self.work_dir / "crashed"
+        marker = self.config.data.parent / "crashed"
         if self.config.crash and epoch == self.config.crash_epoch and not marker.exists():
             marker.touch()
             if self.config.crash == "kill":

@@ -178,10 +178,12 @@ def test_a_dead_supervisor_leaves_no_training_behind(home: Home, config: ToyConf
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     size = -1
+
     def settled() -> bool:
         nonlocal size
         before, size = size, work.events.stat().st_size
         return before == size
+
     wait_for(settled, pause=0.3)
     found = launch.interrupted(home)
     assert [w.path for w in found] == [work.path]
@@ -232,7 +234,7 @@ def test_a_trainer_that_cannot_be_imported_is_named(
     finished = launch.supervise(work, lambda: [], workers)
     assert finished.status == "failed"
     assert "no_such_package.x:Y cannot be imported" in finished.reason
-    with pytest.raises(TrainingError, match="cannot be imported"):
-        from backend.worker import load_trainer
+    from backend.worker import load_trainer
 
+    with pytest.raises(TrainingError, match="cannot be imported"):
         load_trainer(work)

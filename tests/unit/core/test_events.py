@@ -18,7 +18,11 @@ def envelope(seq: int = 0) -> Envelope:
     return Envelope(seq=seq, time=1.5, event=NOTE)
 
 
-@given(st.dictionaries(st.sampled_from(["val/mAP50-95", "train/box_loss", "experts/enc.0/3"]), st.floats()))
+@given(
+    st.dictionaries(
+        st.sampled_from(["val/mAP50-95", "train/box_loss", "experts/enc.0/3"]), st.floats()
+    )
+)
 def test_metrics_survive_json_even_when_not_finite(metrics: dict[str, float]) -> None:
     event = MetricsLogged(step=1, epoch=1, metrics=metrics)
     line = Envelope(seq=0, time=0.0, event=event).model_dump_json()
@@ -38,7 +42,9 @@ def test_keys_outside_the_grammar_are_refused(key: str) -> None:
 
 def test_unknown_events_are_refused_with_file_and_line(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    path.write_text(envelope().model_dump_json() + "\n" + '{"seq": 1, "time": 0, "event": {"type": "X"}}\n')
+    path.write_text(
+        envelope().model_dump_json() + "\n" + '{"seq": 1, "time": 0, "event": {"type": "X"}}\n'
+    )
     with pytest.raises(StoreError, match=r"events.jsonl, line 2: not an event"):
         read_events(path)
 

@@ -1,0 +1,12 @@
+from pathlib import Path
+
+import pytest
+
+from backend.tracking.home import Home
+from tests.support.mlflow_home import copy_home
+
+
+@pytest.fixture
+def home(tmp_path: Path, template_home: Path) -> Home:
+    """A prepared home of one's own."""
+    return copy_home(template_home, tmp_path / "mlruns")
