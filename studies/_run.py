@@ -1,28 +1,24 @@
 """Run a study to its number of trials, and project it for readers."""
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
 from optuna.importance import get_param_importances
-from optuna.study import MaxTrialsCallback
 from optuna.trial import FrozenTrial, TrialState
 
 from backend import launch
 from backend.catalog import CATALOG, Catalog, load_config, spec_of
 from backend.config.schema import TrainConfig
-from backend.core.errors import ConfigError, StudyError, TrainingError
+from backend.core.errors import ConfigError, StudyError
 from backend.core.records import StudyRecord, TrialRecord
 from backend.tracking.home import Home
 from studies import _storage
+from studies._driver import Driver
 from studies._interrupt import Interrupt
-from studies._objective import Objective, TrialInterruptedError, Watch, no_watch
+from studies._objective import Objective, Watch, no_watch
 from studies._spec import StudySpec
-
-COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
-MAX_FAILURES = 3
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ def run_study(run: StudyRun, workers: launch.Workers | None = None) -> StudyReco
     """Continue a study until it has ``run.trials`` completed or pruned trials.
 
     Trials whose supervisor or training process was killed are tried again. Raises
-    TrainingError when MAX_FAILURES trials in a row fail by their own fault.
+    StudyError when several trials in a row fail by their own fault.
     """
     trainer = spec_of(run.base.kind, "config", run.catalog)
     metric = run.spec.metric or trainer.headline
@@ -72,8 +68,9 @@ def run_study(run: StudyRun, workers: launch.Workers | None = None) -> StudyReco
             interrupt=Interrupt(), catalog=run.catalog, watch=run.watch,
         )  # fmt: skip
         _project(run, study, metric)
-        _optimize(run, study, objective)
-        return _project(run, study, metric)
+        driver = Driver(study, objective, run.trials, lambda: _project(run, study, metric))
+        driver.run(run.concurrent)
+        return record(study, metric)
 
 
 def _declare(study: optuna.Study, run: StudyRun, metric: str) -> None:
@@ -90,56 +87,6 @@ def _declare(study: optuna.Study, run: StudyRun, metric: str) -> None:
         for params in run.spec.first:
             study.enqueue_trial(dict(params))
     study.set_user_attr("target", run.trials)
-
-
-def _optimize(run: StudyRun, study: optuna.Study, objective: Objective) -> None:
-    if len(study.get_trials(deepcopy=False, states=COUNTED)) >= run.trials:
-        return
-    watch = _Watchdog(run, objective)
-    with objective.interrupt.armed():
-        study.optimize(
-            watch.attempt,
-            n_jobs=run.concurrent,
-            catch=(TrainingError,),
-            callbacks=[watch.after, MaxTrialsCallback(run.trials, states=COUNTED)],
-        )
-    if watch.fatal:
-        raise StudyError(watch.fatal)
-    if objective.interrupt.requested:
-        raise StudyError(f"study '{run.name}' was stopped; the same command continues it")
-
-
-class _Watchdog:
-    """Retries interrupted trials, and ends a study whose trials fail by their own fault."""
-
-    def __init__(self, run: StudyRun, objective: Objective) -> None:
-        self._run = run
-        self._objective = objective
-        self._errors: dict[int, TrainingError] = {}
-        self._row = 0
-        self._lock = threading.Lock()
-        self.fatal = ""
-
-    def attempt(self, trial: optuna.Trial) -> float:
-        """The objective, remembering why it failed."""
-        try:
-            return self._objective(trial)
-        except TrainingError as error:
-            self._errors[trial.number] = error
-            raise
-
-    def after(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """After each trial: retry, count failures, project."""
-        with self._lock:
-            error = self._errors.get(trial.number)
-            if isinstance(error, TrialInterruptedError):
-                _storage.retry(study, trial)
-            self._row = self._row + 1 if error else 0
-            if self._row >= MAX_FAILURES:
-                self.fatal = f"{MAX_FAILURES} trials in a row failed; the last: {error}"
-            if self.fatal or self._objective.interrupt.requested:
-                study.stop()
-            _project(self._run, study, self._objective.metric)
 
 
 def _project(run: StudyRun, study: optuna.Study, metric: str) -> StudyRecord:

@@ -1,12 +1,11 @@
 """Optuna's side of the home: one SQLite file, studies that continue, trials that are retried."""
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import optuna
 import sqlalchemy
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from backend.core.errors import StoreError, StudyError
@@ -46,7 +45,7 @@ def open_study(
     The sampler is seeded by the seed and the number of trials so far: the same launch draws
     the same trials, a continued one does not repeat them.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     with storage_errors(home):
         storage = RDBStorage(
             home.optuna_url, engine_kwargs={"connect_args": {"timeout": SQLITE_TIMEOUT_SECONDS}}
@@ -104,8 +103,9 @@ def reclaim(home: Home, study: optuna.Study) -> list[int]:
 def retry(study: optuna.Study, trial: FrozenTrial) -> None:
     """Put the same parameters in the queue again, at most MAX_RETRIES times.
 
-    The new trial gets a run of its own; it keeps a note of the trial it repeats.
+    The new trial gets a run of its own and remembers which trial it repeats.
     """
-    fresh = copy.deepcopy(trial)
-    fresh.user_attrs.pop(RUN, None)
-    RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRIES)(study, fresh)
+    retries = int(trial.user_attrs.get("retries", 0))
+    if retries < MAX_RETRIES:
+        attrs = {"retry_of": trial.number, "retries": retries + 1}
+        study.enqueue_trial(trial.params, user_attrs=attrs)

@@ -1,0 +1,78 @@
+"""An explicit MLflow client: no global run, no global URI, no telemetry, no chatter."""
+
+from functools import partial
+
+from mlflow.entities import LoggedModel
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from backend.tracking.errors import store_errors
+from backend.tracking.home import Home
+from backend.tracking.names import CHECKPOINT, KIND, Kind
+from backend.tracking.silence import silence_mlflow
+
+silence_mlflow()
+
+MODELS_PER_PAGE = 100  # MLflow's limit
+
+
+def connect(home: Home) -> MlflowClient:
+    """A client of the home's tracking store and registry. Raises StoreError."""
+    with store_errors(home):
+        return MlflowClient(tracking_uri=home.tracking_uri, registry_uri=home.tracking_uri)
+
+
+def experiment_id(home: Home, client: MlflowClient, name: str) -> str:
+    """The experiment of this name, made if it is new; ours keep their artifacts in the home."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        location = str(home.artifacts / _slug(name)) if home.database else None
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
+                raise
+            found = client.get_experiment_by_name(name)
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def find_runs(client: MlflowClient, kind: Kind, **tags: str) -> list[str]:
+    """The ids of the active runs of a kind that carry these tags, newest first."""
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    wanted = {KIND: kind, **tags}
+    query = " and ".join(f"tags.`{key}` = {_quoted(value)}" for key, value in wanted.items())
+    found = client.search_runs(experiments, query, order_by=["start_time DESC"])
+    return [run.info.run_id for run in found]
+
+
+def find_models(client: MlflowClient, run_id: str) -> list[LoggedModel]:
+    """The checkpoints that a run has logged and not deleted."""
+    experiment = client.get_run(run_id).info.experiment_id
+    query = f"source_run_id = '{run_id}' and tags.`{KIND}` = '{CHECKPOINT}'"
+    search = partial(client.search_logged_models, [experiment], query, max_results=MODELS_PER_PAGE)
+    page = search()
+    models = list(page)
+    while page.token:
+        page = search(page_token=page.token)
+        models += page
+    return models
+
+
+def discard_run(client: MlflowClient, run_id: str) -> None:
+    """Mark a run and its checkpoints as deleted; may be repeated."""
+    for model in find_models(client, run_id):
+        client.delete_logged_model(model.model_id)
+    client.delete_run(run_id)
+
+
+def _slug(name: str) -> str:
+    return (
+        "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".") or "experiment"
+    )
+
+
+def _quoted(value: str) -> str:
+    quote = '"' if "'" in value else "'"
+    return f"{quote}{value}{quote}"

@@ -1,0 +1,103 @@
+"""Any MLflow database or server, read through its client: complete, and slower."""
+
+import tempfile
+from pathlib import Path
+
+from mlflow.entities import Run
+from mlflow.entities.model_registry import RegisteredModel
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from backend.tracking.artifacts import local_folder
+from backend.tracking.client import connect, find_models
+from backend.tracking.home import Home
+from backend.tracking.names import KIND, Kind
+from backend.tracking.rows import ModelRow, Point, RunRow, VersionRow, local_file, real
+
+
+class ClientRows:
+    """Rows over an MlflowClient."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._client: MlflowClient = connect(home)
+
+    def runs(self, kind: Kind) -> list[RunRow]:
+        experiments = [e.experiment_id for e in self._client.search_experiments()]
+        found: list[RunRow] = []
+        token: str | None = None
+        while True:
+            page = self._client.search_runs(
+                experiments,
+                f"tags.`{KIND}` = '{kind}'",
+                order_by=["attributes.start_time DESC"],
+                page_token=token,
+            )
+            found += [_run_row(run) for run in page]
+            token = page.token
+            if not token:
+                return found
+
+    def history(self, run_id: str, key: str) -> list[Point]:
+        points = self._client.get_metric_history(run_id, key)  # it reads all pages by itself
+        ordered = sorted(points, key=lambda point: (point.step, point.timestamp))
+        return [(point.step, point.value, point.timestamp / 1000) for point in ordered]
+
+    def models(self, run_id: str) -> list[ModelRow]:
+        found = sorted(find_models(self._client, run_id), key=lambda m: m.creation_timestamp)
+        return [
+            ModelRow(
+                model.model_id,
+                model.tags,
+                {
+                    m.key: real(m.value)
+                    for m in sorted(model.metrics or [], key=lambda m: m.timestamp)
+                },
+            )
+            for model in found
+        ]
+
+    def aliased(self, alias: str) -> list[VersionRow]:
+        rows = []
+        for model in self._registered():
+            if alias in model.aliases:
+                version = self._client.get_model_version(model.name, model.aliases[alias])
+                row = VersionRow(model.name, str(version.version), version.source, version.tags)
+                rows.append(row)
+        return sorted(rows, key=lambda row: row.model)
+
+    def text(self, run: RunRow, name: str) -> str | None:
+        if local_folder(run.artifacts) is not None:
+            path = local_file(run.artifacts, self._home.artifacts, name)
+            return path.read_text(encoding="utf-8") if path else None
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                path = Path(self._client.download_artifacts(run.run_id, name, folder))
+            except MlflowException as error:
+                if "404" in str(error) or error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return None
+                raise
+            return path.read_text(encoding="utf-8")
+
+    def _registered(self) -> list[RegisteredModel]:
+        models, page = [], self._client.search_registered_models()
+        models += page
+        while page.token:
+            page = self._client.search_registered_models(page_token=page.token)
+            models += page
+        return models
+
+
+def _run_row(run: Run) -> RunRow:
+    info, data = run.info, run.data
+    return RunRow(
+        run_id=info.run_id,
+        name=info.run_name or "",
+        status=info.status,
+        started=info.start_time,
+        ended=info.end_time,
+        artifacts=info.artifact_uri,
+        params=data.params,
+        metrics={key: real(value) for key, value in data.metrics.items()},
+        tags=data.tags,
+    )

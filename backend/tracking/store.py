@@ -1,0 +1,314 @@
+"""MLflow read back as records: the RunStore of the dashboard and the command line."""
+
+import sqlite3
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TypeVar, cast
+
+from backend.core.errors import StoreError
+from backend.core.records import (
+    Checkpoint,
+    Comparison,
+    PromotionDecision,
+    Record,
+    Run,
+    RunStatus,
+    Series,
+    StudyRecord,
+)
+from backend.tracking import names
+from backend.tracking.database import SCHEMA, revision
+from backend.tracking.errors import store_errors
+from backend.tracking.home import Home
+from backend.tracking.names import Kind
+from backend.tracking.rows import (
+    INFINITE,
+    NoRows,
+    Point,
+    Rows,
+    RunRow,
+    VersionRow,
+    local_file,
+    real,
+)
+from backend.tracking.sqlite_rows import SqliteRows
+
+Value = TypeVar("Value")
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+SERVER_SECONDS = 5.0
+CACHED_POINTS = 2_000_000
+ENDED: dict[str, RunStatus] = {"FINISHED": "finished", "KILLED": "stopped", "FAILED": "failed"}
+
+
+class MlflowStore:
+    """Answers from MLflow, and from memory while nothing has changed. Safe among threads."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._lock = threading.Lock()
+        self._memory: dict[tuple[str, ...], tuple[str, object]] = {}
+        self._curves = _Curves(CACHED_POINTS)
+
+    def change_token(self) -> str:
+        """Differs after each write to the database file; for a server, every few seconds."""
+        database = self._home.database
+        if database is None:
+            return str(int(time.monotonic() / SERVER_SECONDS))
+        return "/".join(_stamp(database.with_name(database.name + end)) for end in ("", "-wal"))
+
+    def runs(self) -> list[Run]:
+        return list(self._remembered(("runs",), self._read_runs))
+
+    def run(self, key: str) -> Run:
+        runs = self.runs()
+        for matches in (
+            [r for r in runs if r.key == key],
+            [r for r in runs if key and r.key.startswith(key)],
+            [r for r in runs if r.name == key],
+            [r for r in runs if r.mlflow_run_id == key],
+        ):
+            if len(matches) == 1:
+                return matches[0]
+            if matches:
+                raise StoreError(f"'{key}' may be any of {_some(matches)}; give the whole key")
+        raise StoreError(f"{self._home}: no run '{key}'; there is: {_some(runs) or 'none yet'}")
+
+    def metric_names(self, keys: Sequence[str]) -> list[str]:
+        return sorted({name for run in self._chosen(keys) for name in run.metrics})
+
+    def series(self, keys: Sequence[str], metrics: Sequence[str]) -> dict[tuple[str, str], Series]:
+        found: dict[tuple[str, str], Series] = {}
+        with self._rows() as rows:
+            for run in self._chosen(keys):
+                for metric in metrics:
+                    if metric in run.metrics:
+                        found[run.key, metric] = self._curve(rows, run, metric)
+        return found
+
+    def checkpoints(self, key: str) -> list[Checkpoint]:
+        run = self.run(key)
+        found = self._remembered(("checkpoints", run.key), lambda: self._read_checkpoints(run))
+        return [c for c in found if Path(c.path).is_file()]
+
+    def studies(self) -> list[StudyRecord]:
+        return list(self._results("study", names.STUDY_FILE, StudyRecord))
+
+    def comparisons(self) -> list[Comparison]:
+        return list(self._results("comparison", names.COMPARISON_FILE, Comparison))
+
+    def promotions(self, model: str | None = None) -> list[PromotionDecision]:
+        decisions = self._results("decision", names.DECISION_FILE, PromotionDecision)
+        return [d for d in decisions if model in (None, d.model)]
+
+    def champions(self) -> dict[str, Checkpoint]:
+        return dict(self._remembered(("champions",), self._read_champions))
+
+    @contextmanager
+    def _rows(self) -> Iterator[Rows]:
+        """The quickest way to read this home as it is now. Raises StoreError."""
+        database = self._home.database
+        with store_errors(self._home):
+            if database is not None and not database.exists():
+                yield NoRows()
+                return
+            if database is not None:
+                with closing(_open(database)) as connection:
+                    if revision(connection) == SCHEMA:
+                        yield SqliteRows(connection, self._home.artifacts)
+                        return
+            from backend.tracking.client_rows import ClientRows  # noqa: PLC0415 (MLflow is slow)
+
+            yield ClientRows(self._home)
+
+    def _remembered(self, what: tuple[str, ...], read: Callable[[], Value]) -> Value:
+        token = self.change_token()
+        with self._lock:
+            known, value = self._memory.get(what, ("", None))
+        if known != token:
+            value = read()
+            with self._lock:
+                self._memory[what] = (token, value)
+        return cast(Value, value)
+
+    def _read_runs(self) -> list[Run]:
+        with self._rows() as rows:
+            found = rows.runs("training")
+        # while a run is being replaced, the complete one counts
+        found.sort(key=lambda row: names.REPLACES in row.tags)
+        unique: dict[str, RunRow] = {}
+        for row in found:
+            unique.setdefault(row.tags.get(names.RUN, row.run_id), row)
+        runs = [self._run(key, row) for key, row in unique.items()]
+        return sorted(runs, key=lambda run: (-run.started, run.key))
+
+    def _run(self, key: str, row: RunRow) -> Run:
+        tags = {k: v for k, v in row.tags.items() if not k.startswith("mlflow.")}
+        own = self._home.work_dir(key)
+        metrics = {k: v for k, v in row.metrics.items() if not k.startswith(names.BEST)}
+        best = {k: v for k, v in row.metrics.items() if k.startswith(names.BEST)}
+        return Run(
+            key=key,
+            mlflow_run_id=row.run_id,
+            name=row.name or key,
+            trainer=tags.get(names.TRAINER, ""),
+            status=_status(row),
+            started=row.started / 1000,
+            ended=None if row.ended is None else row.ended / 1000,
+            study=tags.get(names.STUDY, ""),
+            trial=_integer(tags.get(names.TRIAL)),
+            params=dict(row.params),
+            metrics=metrics,
+            best={k.removeprefix(names.BEST): v for k, v in best.items()},
+            best_epoch=_integer(tags.get(names.BEST_EPOCH)),
+            epochs=_integer(tags.get(names.EPOCHS)),
+            headline=tags.get(names.HEADLINE, ""),
+            reason=tags.get(names.REASON, ""),
+            tags=tags,
+            work_dir=str(own) if own.is_dir() else tags.get(names.WORK_DIR, str(own)),
+        )
+
+    def _chosen(self, keys: Sequence[str]) -> list[Run]:
+        by_key = {run.key: run for run in self.runs()}
+        return [by_key[key] for key in dict.fromkeys(keys) if key in by_key]
+
+    def _curve(self, rows: Rows, run: Run, metric: str) -> Series:
+        if run.status == "running":
+            return _series(rows.history(run.mlflow_run_id, metric))
+        name = (run.mlflow_run_id, metric)
+        with self._lock:
+            known = self._curves.get(name)
+        if known is None:
+            known = _series(rows.history(run.mlflow_run_id, metric))
+            with self._lock:
+                self._curves.keep(name, known)
+        return known
+
+    def _read_checkpoints(self, run: Run) -> list[Checkpoint]:
+        with self._rows() as rows:
+            models = rows.models(run.mlflow_run_id)
+        found = [
+            Checkpoint(
+                path=str(Path(run.work_dir) / model.tags[names.PATH]),
+                sha256=model.tags[names.SHA256],
+                step=int(model.tags[names.STEP]),
+                epoch=int(model.tags[names.EPOCH]),
+                run=run.key,
+                metrics={k: v for k, v in model.metrics.items() if not k.startswith(names.BEST)},
+                model_id=model.model_id,
+            )
+            for model in models
+            if names.REMOVED not in model.tags
+        ]
+        return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+    def _results(self, kind: Kind, file: str, record: type[AnyRecord]) -> list[AnyRecord]:
+        def read() -> list[AnyRecord]:
+            with self._rows() as rows:
+                texts = [rows.text(row, file) for row in rows.runs(kind) if _written(kind, row)]
+            return [record.model_validate_json(text) for text in texts if text is not None]
+
+        return self._remembered((kind,), read)
+
+    def _read_champions(self) -> dict[str, Checkpoint]:
+        with self._rows() as rows:
+            found = rows.aliased(names.CHAMPION)
+        return {
+            row.model: served_checkpoint(self._home, row)
+            for row in found
+            if names.CHECKPOINT in row.tags
+        }
+
+
+def served_checkpoint(home: Home, version: VersionRow) -> Checkpoint:
+    """The checkpoint in a registered version: its own copy if that is on this machine."""
+    checkpoint = Checkpoint.model_validate_json(version.tags[names.CHECKPOINT])
+    name = f"artifacts/{names.CHECKPOINT}/{Path(checkpoint.path).name}"
+    copy = local_file(version.source, home.artifacts, name)
+    return checkpoint.model_copy(update={"path": str(copy)}) if copy else checkpoint
+
+
+class _Curves:
+    """The curves used last, up to a number of points."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._points = 0
+        self._known: OrderedDict[tuple[str, str], Series] = OrderedDict()
+
+    def get(self, name: tuple[str, str]) -> Series | None:
+        if name in self._known:
+            self._known.move_to_end(name)
+        return self._known.get(name)
+
+    def keep(self, name: tuple[str, str], series: Series) -> None:
+        if name not in self._known:
+            self._points += len(series.steps)
+        self._known[name] = series
+        while self._points > self._limit:
+            _, dropped = self._known.popitem(last=False)
+            self._points -= len(dropped.steps)
+
+
+def _series(points: list[Point]) -> Series:
+    """A curve; of several values at one step (after a resume) the last one counts."""
+    steps, values, times = zip(*points, strict=True) if points else ((), (), ())
+    if len(set(steps)) < len(steps):
+        return _series(list({point[0]: point for point in points}.values()))
+    return Series.model_construct(steps=steps, values=_real(values), times=times)
+
+
+def _real(values: tuple[float | None, ...]) -> tuple[float, ...]:
+    """Stored values as they were logged; long curves of plain numbers pass unchanged."""
+    numbers = cast(tuple[float, ...], values)
+    if (
+        None not in values
+        and -INFINITE < min(numbers, default=0) <= max(numbers, default=0) < INFINITE
+    ):
+        return numbers
+    return tuple(real(value) for value in values)
+
+
+def _open(database: Path) -> sqlite3.Connection:
+    """A connection that only reads, also from a folder that cannot be written."""
+    uri = f"{database.as_uri()}?mode=ro"
+    try:
+        connection = sqlite3.connect(uri, uri=True, timeout=20)
+        connection.execute("SELECT name FROM sqlite_master LIMIT 1").fetchone()
+    except sqlite3.OperationalError as error:
+        if "unable to open" not in str(error) and "readonly" not in str(error):
+            raise
+        connection = sqlite3.connect(f"{uri}&immutable=1", uri=True)
+    return connection
+
+
+def _stamp(path: Path) -> str:
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return "-"
+    return f"{stat.st_mtime_ns}.{stat.st_size}"
+
+
+def _status(row: RunRow) -> RunStatus:
+    if row.status not in ENDED:
+        return "running"
+    return cast(RunStatus, row.tags.get(names.STATUS, ENDED[row.status]))
+
+
+def _written(kind: Kind, row: RunRow) -> bool:
+    """Is the result there as a whole? Studies change while they run."""
+    return kind == "study" or row.status == "FINISHED"
+
+
+def _integer(text: str | None) -> int | None:
+    return int(text) if text else None
+
+
+def _some(runs: list[Run], limit: int = 5) -> str:
+    shown = ", ".join(run.key for run in runs[:limit])
+    return shown + (f" and {len(runs) - limit} more" if len(runs) > limit else "")

@@ -1,0 +1,164 @@
+"""MLflow runs that hold a result: a study (its trials' parent), a comparison, a decision."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from mlflow.entities import Metric
+from mlflow.tracking import MlflowClient
+
+from backend.core.records import Comparison, DataComparison, PromotionDecision, StudyRecord
+from backend.tracking import names
+from backend.tracking.artifacts import put_text
+from backend.tracking.client import connect, experiment_id, find_runs
+from backend.tracking.errors import store_errors
+from backend.tracking.home import Home
+from backend.tracking.names import Kind
+from backend.tracking.projection import milliseconds, run_tags
+
+EXPERIMENT = "assay"
+NOTE = "mlflow.note.content"
+
+
+def start_study(home: Home, name: str, description: str = "", experiment: str = EXPERIMENT) -> str:
+    """The MLflow run that is the parent of a study's trials, made if it is new; its id."""
+    client = connect(home)
+    with store_errors(home):
+        found = find_runs(client, "study", **{names.STUDY: name})
+        if found:
+            return found[0]
+        tags = {names.KIND: "study", names.STUDY: name, NOTE: description}
+        parent = experiment_id(home, client, experiment)
+        return str(client.create_run(parent, tags=tags, run_name=name).info.run_id)
+
+
+def log_study(home: Home, record: StudyRecord, experiment: str = EXPERIMENT) -> str:
+    """Write a study as it stands; the last writing counts. Returns its MLflow run's id."""
+    run_id = start_study(home, record.name, record.description, experiment)
+    counted = [t for t in record.trials if t.state in ("complete", "pruned")]
+    tags = {
+        "metric": record.metric,
+        "direction": record.direction,
+        "target": str(record.target),
+        "trials": str(len(counted)),
+        "best.trial": "" if record.best is None else str(record.best),
+        NOTE: record.description,
+        names.UPDATED: str(time.time_ns()),
+    }
+    best = [t.value for t in record.trials if t.number == record.best and t.value is not None]
+    now = milliseconds(time.time())
+    rows = [Metric("study/best", value, now, len(record.trials)) for value in best]
+    client = connect(home)
+    with store_errors(home):
+        put_text(client, run_id, names.STUDY_FILE, record.model_dump_json(indent=2))
+        client.log_batch(run_id, metrics=rows, tags=run_tags(tags))
+        if len(counted) >= record.target:
+            client.set_terminated(run_id, "FINISHED")
+        else:
+            client.update_run(run_id, status="RUNNING")
+    return run_id
+
+
+def log_comparison(home: Home, comparison: Comparison, markdown: str) -> str:
+    """Write a comparison once, as JSON and as a readable report. Returns its MLflow run's id."""
+    headline = comparison.headline
+    baseline, candidate = comparison.baseline, comparison.candidate
+    result = _Result(
+        kind="comparison",
+        identity=names.COMPARISON,
+        key=comparison.key,
+        name=f"{candidate.label} against {baseline.label}",
+        created=comparison.created,
+        tags={
+            "baseline": baseline.checkpoint.run,
+            "candidate": candidate.checkpoint.run,
+            "baseline.sha256": baseline.checkpoint.sha256,
+            "candidate.sha256": candidate.checkpoint.sha256,
+            "primary": comparison.primary,
+            "verdict": headline.verdict,
+        },
+        metrics=_deltas("delta", comparison.target)
+        | (_deltas("forgetting", comparison.source) if comparison.source else {}),
+        files={
+            names.COMPARISON_FILE: comparison.model_dump_json(indent=2),
+            "comparison.md": markdown,
+        },
+    )
+    return result.log(home)
+
+
+def log_decision(home: Home, decision: PromotionDecision) -> str:
+    """Write a decision of the gate once. Returns its MLflow run's id."""
+    result = _Result(
+        kind="decision",
+        identity=names.DECISION,
+        key=decision.key,
+        name=f"{decision.model}: {'promoted' if decision.promote else 'refused'}",
+        created=decision.created,
+        tags={
+            names.MODEL: decision.model,
+            "promote": str(decision.promote).lower(),
+            "forced": str(decision.forced).lower(),
+            "evidence": decision.evidence,
+            "version": decision.version,
+            names.SHA256: decision.checkpoint.sha256,
+            NOTE: "\n".join(decision.reasons),
+        },
+        files={names.DECISION_FILE: decision.model_dump_json(indent=2)},
+    )
+    return result.log(home)
+
+
+def _deltas(prefix: str, data: DataComparison) -> dict[str, float]:
+    values = {}
+    for metric in data.metrics:
+        for suffix, value in (("", metric.delta), ("_low", metric.low), ("_high", metric.high)):
+            if value is not None:
+                values[f"{prefix}{suffix}/{metric.name}"] = value
+    return values
+
+
+@dataclass(frozen=True)
+class _Result:
+    """A run that is written in one go and never changed."""
+
+    kind: Kind
+    identity: str
+    key: str
+    name: str
+    created: float
+    tags: Mapping[str, str]
+    files: Mapping[str, str]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def log(self, home: Home) -> str:
+        """Write it, unless it is there; a run that cannot be completed is deleted again."""
+        client = connect(home)
+        with store_errors(home):
+            found = find_runs(client, self.kind, **{self.identity: self.key})
+            if found:
+                return found[0]
+            run = client.create_run(
+                experiment_id(home, client, EXPERIMENT),
+                start_time=milliseconds(self.created),
+                tags={names.KIND: self.kind, self.identity: self.key, **self.tags},
+                run_name=self.name,
+            )
+            run_id = str(run.info.run_id)
+            try:
+                self._fill(client, run_id)
+            except Exception:
+                client.delete_run(run_id)
+                raise
+            return run_id
+
+    def _fill(self, client: MlflowClient, run_id: str) -> None:
+        put = partial(put_text, client, run_id)
+        for name, text in self.files.items():
+            put(name, text)
+        time_ms = milliseconds(self.created)
+        client.log_batch(
+            run_id, metrics=[Metric(key, value, time_ms, 0) for key, value in self.metrics.items()]
+        )
+        client.set_terminated(run_id, "FINISHED", time_ms)

@@ -1,0 +1,97 @@
+"""Ask, train, tell, until a study has its number of trials."""
+
+import multiprocessing
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import optuna
+from optuna.trial import TrialState
+
+from backend.core.errors import StudyError, TrainingError
+from studies import _storage
+from studies._interrupt import Interrupt
+from studies._objective import Objective, TrialInterruptedError
+
+COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
+MAX_FAILURES = 3
+
+
+class Driver:
+    """Keeps so many trials running that the study ends with just its number.
+
+    Threads only wait here: each trial trains in a process of its own. Asking and telling is
+    done by one thread at a time, because on SQLite two could be given the same queued trial.
+    An interrupted trial goes back to the queue; MAX_FAILURES trials that fail one after the
+    other by their own fault end the study with StudyError.
+    """
+
+    def __init__(
+        self, study: optuna.Study, objective: Objective, target: int, after: Callable[[], None]
+    ) -> None:
+        self._study = study
+        self._objective = objective
+        self._target = target
+        self._after = after
+        self._lock = threading.Lock()
+        self._running = 0
+        self._failures = 0
+        self._fatal = ""
+
+    @property
+    def _interrupt(self) -> Interrupt:
+        return self._objective.interrupt
+
+    def run(self, concurrent: int) -> None:
+        """Run to the end. Raises StudyError if it was stopped or cannot go on."""
+        with self._interrupt.armed(), ThreadPoolExecutor(concurrent) as pool:
+            loops = [pool.submit(self._loop) for _ in range(concurrent)]
+            try:
+                for loop in loops:
+                    loop.result()
+            except BaseException as error:
+                self._fatal = self._fatal or str(error)
+                for training in multiprocessing.active_children():
+                    training.kill()
+                raise
+        if self._fatal:
+            raise StudyError(self._fatal)
+        if self._interrupt.requested:
+            name = self._study.study_name
+            raise StudyError(f"study '{name}' was stopped; the same command continues it")
+
+    def _loop(self) -> None:
+        while (trial := self._ask()) is not None:
+            state, value, error = TrialState.FAIL, None, None
+            try:
+                value = self._objective(trial)
+                state = TrialState.COMPLETE
+            except optuna.TrialPruned:
+                state = TrialState.PRUNED
+            except TrainingError as raised:
+                error = raised
+            finally:
+                self._tell(trial, state, value, error)
+
+    def _ask(self) -> optuna.Trial | None:
+        with self._lock:
+            counted = len(self._study.get_trials(deepcopy=False, states=COUNTED))
+            enough = counted + self._running >= self._target
+            if enough or self._fatal or self._interrupt.requested:
+                return None
+            self._running += 1
+            return self._study.ask()
+
+    def _tell(
+        self, trial: optuna.Trial, state: TrialState, value: float | None,
+        error: TrainingError | None,
+    ) -> None:  # fmt: skip
+        with self._lock:
+            self._running -= 1
+            told = self._study.tell(trial, value, state=state)
+            if isinstance(error, TrialInterruptedError):
+                _storage.retry(self._study, told)
+            self._failures = self._failures + 1 if state is TrialState.FAIL else 0
+            if self._failures >= MAX_FAILURES and not self._interrupt.requested:
+                self._fatal = f"{MAX_FAILURES} trials in a row failed; the last: {error}"
+            self._after()
