@@ -1,5 +1,6 @@
 """A RunStore in memory, and made records to look at. Test data only: no number is measured."""
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,6 +24,7 @@ from backend.core.records import (
 )
 
 NOON = 1_790_000_000.0  # a fixed moment, so that made records never change
+ENDINGS: dict[int, RunStatus] = {5: "pruned", 7: "failed", 9: "running"}
 MODEL = "test-digits"
 STRATEGIES = ("full", "backbone", "backbone+neck", "head-only")
 LOSSES = ("train/box_loss", "train/cls_loss", "train/dfl_loss")
@@ -149,7 +151,7 @@ def _add_study(store: MemoryStore, name: str, seed: int, gain: float, day: int) 
         strategy = STRATEGIES[number % 4]
         rate = float(10 ** rng.uniform(-4, -1.7))
         decay = (0.5, 0.65, 0.8)[number % 3] if strategy == "full" and number > 3 else None
-        status: RunStatus = {5: "pruned", 7: "failed", 9: "running"}.get(number, "finished")
+        status = ENDINGS.get(number, "finished")
         key = f"{name}-{number:02d}"
         run = _run(key, f"{name} #{number}", number, status, strategy, rate, decay, name, day)
         top = 0.62 + gain * STRATEGIES.index(strategy) / 3 - 0.05 * abs(np.log10(rate) + 3)
@@ -180,8 +182,9 @@ def _run(
     started = NOON + 86400 * day + 700 * number
     reasons = {"failed": "CUDA out of memory at batch 64", "pruned": "worse than the median"}
     return Run(
-        key=key, mlflow_run_id=f"{abs(hash(key)):032x}"[:32], name=name, trainer="yolo",
-        status=status, started=started, ended=None if status == "running" else started + 412,
+        key=key, mlflow_run_id=hashlib.sha256(key.encode()).hexdigest()[:32], name=name,
+        trainer="yolo", status=status, started=started,
+        ended=None if status == "running" else started + 412,
         study=study, trial=number if study else None, epochs=24, headline="val/mAP50-95",
         reason=reasons.get(status, ""), work_dir=f"/made/work/{key}",
         params={
@@ -245,7 +248,7 @@ def _trial(run: Run, strategy: str, rate: float, decay: float | None) -> TrialRe
     if decay is not None:
         params["optimizer.layer_decay"] = decay
     return TrialRecord(
-        number=run.trial or 0, state=state, params=params, run=run.key,  # type: ignore[arg-type]
+        number=run.trial or 0, state=state, params=params, run=run.key,
         value=run.best.get(run.headline) if state == "complete" else None,
         started=run.started, ended=run.ended, note=run.reason,
     )  # fmt: skip

@@ -50,12 +50,12 @@ class ToyOptimizer(Section):
 
 
 class ToyConfig(TrainConfig):
-    """``crash``: die of this at the end of epoch ``crash_epoch``, once."""
+    """``crash``: die of this at the end of epoch ``crash_epoch``; once, unless ``always``."""
 
     kind: Literal["toy"] = "toy"
     epochs: int = 3
     optimizer: ToyOptimizer = ToyOptimizer()
-    crash: Literal["", "error", "kill"] = ""
+    crash: Literal["", "error", "kill", "always"] = ""
     crash_epoch: int = 2
     work: int = 0
 
@@ -170,7 +170,7 @@ class ToyTrainer:
         (out / "predictions.json").write_text(json.dumps(predictions))
         scores = score(truth, predictions)
         return EvalReport(
-            task="detection", trainer="toy", checkpoint=sha256(Path(request.checkpoint)),
+            task="detection", trainer="toy", checkpoint=request.checkpoint,
             data=request.data, split=request.split,
             data_digest=_digest(data[request.split]), evaluator="toy 1", classes=("square",),
             units=len(data[request.split]), metrics=scores.metrics, per_class=scores.per_class,
@@ -257,7 +257,8 @@ class ToyTrainer:
 
     def _crash(self, epoch: int) -> None:
         marker = self.config.data.parent / "crashed"
-        if self.config.crash and epoch == self.config.crash_epoch and not marker.exists():
+        again = self.config.crash == "always" or not marker.exists()
+        if self.config.crash and epoch == self.config.crash_epoch and again:
             marker.touch()
             if self.config.crash == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -23,6 +23,7 @@ METRICS = (
     MetricSpec(name="box_loss", direction="minimize"),
     MetricSpec(name="cls_loss", direction="minimize"),
     MetricSpec(name="dfl_loss", direction="minimize"),
+    MetricSpec(name="l1_loss", direction="minimize", description="of models without DFL"),
 )
 
 
@@ -34,13 +35,13 @@ class OptimizerConfig(Section):
     """
 
     name: Literal["AdamW", "Adam", "SGD", "RMSProp", "NAdam", "RAdam", "Adamax"] = "AdamW"
-    lr0: float = Field(1e-3, gt=0)
+    lr0: float = Field(1e-3, gt=0, le=1)
     lrf: float = Field(0.01, gt=0, le=1, description="Final learning rate as a share of lr0.")
     momentum: float = Field(0.937, ge=0, lt=1)
-    weight_decay: float = Field(5e-4, ge=0)
+    weight_decay: float = Field(5e-4, ge=0, le=1)
     layer_decay: float | None = Field(None, gt=0, lt=1)
     warmup_epochs: float = Field(1.0, ge=0)
-    warmup_bias_lr: float = Field(0.0, ge=0)
+    warmup_bias_lr: float = Field(0.0, ge=0, le=1)
     nbs: int = Field(64, ge=1, description="Nominal batch size for gradient accumulation.")
     cos_lr: bool = False
 
@@ -53,7 +54,7 @@ class AugmentConfig(Section):
     hsv_v: float = Field(0.4, ge=0, le=1)
     degrees: float = 10.0
     translate: float = Field(0.1, ge=0, le=1)
-    scale: float = Field(0.5, ge=0)
+    scale: float = Field(0.5, ge=0, le=1)
     fliplr: float = Field(0.5, ge=0, le=1)
     flipud: float = Field(0.0, ge=0, le=1)
     mosaic: float = Field(1.0, ge=0, le=1)
@@ -71,18 +72,20 @@ class YoloConfig(TrainConfig):
     kind: Literal["yolo"] = "yolo"
     model: str = Field(description="A .safetensors, .pt or .yaml file, or a name in weights_dir.")
     data: DataPath = Field(description="A YOLO data.yaml with train and val (and holdout).")
-    source: DataPath | None = Field(None, description="The data.yaml of the source domain.")
     weights_dir: DataPath | None = Field(None, description="Where bare model names are found.")
     allow_download: bool = Field(False, description="May Ultralytics fetch a model by its name?")
-    trust_pickle: bool = Field(False, description="Load a .pt that needs arbitrary code? Only yours.")
-    epochs: int = Field(50, ge=1)
+    trust_pickle: bool = Field(
+        False, description="Load a .pt that needs arbitrary code? Only yours."
+    )
     batch: int = Field(16, ge=1)
     imgsz: int = Field(640, ge=32, multiple_of=32)
     patience: int = Field(10, ge=0, description="Epochs without a better mAP50-95; 0: never stop.")
     workers: int = Field(2, ge=0)
     cache: bool = Field(False, description="Keep decoded images in RAM.")
     amp: bool = Field(True, description="Mixed precision; without effect on the CPU.")
-    save_period: int = Field(0, ge=0, description="Keep a checkpoint every n epochs; 0: best and last.")
+    save_period: int = Field(
+        0, ge=0, description="Keep a checkpoint every n epochs; 0: best and last."
+    )
     val_period: int = Field(1, ge=1, description="Validate every n epochs.")
     conf: float = Field(0.001, gt=0, lt=1, description="Confidence floor of evaluations.")
     iou: float = Field(0.7, gt=0, lt=1, description="NMS threshold of evaluations.")
@@ -123,5 +126,14 @@ SPEC = TrainerSpec(
     strategies=STRATEGIES,
     preload=("backend.trainers.yolo.trainer",),
     extra="yolo",
-    pip_requirements=("torch", "torchvision", "ultralytics", "numpy", "safetensors", "pydantic", "pyyaml"),
+    pip_requirements=(
+        "torch",
+        "torchvision",
+        "ultralytics",
+        "numpy",
+        "safetensors",
+        "pycocotools",
+        "pydantic",
+        "pyyaml",
+    ),
 )

@@ -163,3 +163,18 @@ def test_a_full_disk_is_said_in_one_sentence(
     monkeypatch.undo()
     resumed = fit(scratch, tmp_path)
     assert [e.checkpoint.epoch for e in resumed.saved()] == [1, 2, 3]
+
+
+def test_every_default_and_every_upper_bound_is_one_that_ultralytics_accepts(
+    scratch: YoloConfig, tmp_path: Path
+) -> None:
+    plain = {"model": scratch.model, "data": str(scratch.data), "epochs": 1, "imgsz": 64}
+    defaults = YoloConfig.model_validate({**plain, "device": "cpu"})
+    assert fit(defaults, tmp_path / "defaults").outcome.status == "finished"
+    bounds = {
+        f"augment.{name}": 1.0
+        for name in ("hsv_h", "hsv_s", "hsv_v", "translate", "scale", "fliplr", "flipud", "mixup")
+    }
+    rates = {f"optimizer.{name}": 1.0 for name in ("lr0", "lrf", "weight_decay", "warmup_bias_lr")}
+    extreme = scratch.replace({**bounds, **rates, "augment.mosaic": 1.0, "epochs": 1})
+    assert fit(extreme, tmp_path / "extreme").outcome.status == "finished"

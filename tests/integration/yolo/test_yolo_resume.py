@@ -93,7 +93,7 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-def kill_at(kind: type[Event], number: int) -> tuple[list[Event], object]:  # type: ignore[valid-type]
+def kill_at(kind: type[Event], number: int) -> tuple[list[Event], object]:
     """An emit that ends the run when it hears the n-th event of a kind, before keeping it."""
     events: list[Event] = []
 

@@ -106,6 +106,20 @@ def test_caches_and_arrays_beside_the_data_are_never_opened(
     assert mark.exists()  # the file was dangerous indeed
 
 
+def test_stale_arrays_beside_images_are_not_trained_on(
+    scratch: YoloConfig, shapes: Path, tmp_path: Path
+) -> None:
+    """Ultralytics prefers ``<image>.npy`` to the image, whatever made it."""
+    folder = tmp_path / "data"
+    shutil.copytree(shapes.parent, folder)
+    for image in (folder / "images").rglob("*.png"):
+        np.save(image.with_suffix(".npy"), np.zeros((64, 64, 3), np.uint8))
+    config = scratch.replace({"epochs": 1})
+    moved = config.replace({"data": str(folder / "data.yaml")})
+    with_arrays, without = fit(moved, tmp_path / "a"), fit(config, tmp_path / "b")
+    assert with_arrays.epochs() == without.epochs()
+
+
 def test_damaged_jpegs_of_the_user_are_not_rewritten(
     scratch: YoloConfig, shapes: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,114 @@
+"""Checkpoint files that cannot carry code: safetensors, with the facts needed to use them.
+
+The facts live in the file's own header, so one file is enough and its sha256 covers them; the
+JSON beside it repeats them for people and for tools that do not read safetensors.
+"""
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from backend.core.errors import CheckpointError
+
+_KEY = "facts"
+_HEADER_LIMIT = 100 * 2**20  # safetensors' own
+
+
+def save_weights(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, object]) -> str:
+    """Write ``path`` and its JSON, each whole or not at all; return the sha256 of ``path``.
+
+    Once ``path`` exists, both are complete. Raises OSError (a full disk).
+    """
+    text = json.dumps(facts, sort_keys=True, allow_nan=False)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    data = save(tensors, metadata={_KEY: text})
+    pretty = json.dumps(facts, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    write_bytes(path.with_suffix(".json"), pretty.encode())
+    write_bytes(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """The tensors and the facts of a checkpoint. Raises CheckpointError."""
+    facts = read_facts(path)
+    try:
+        return load_file(path), facts
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: damaged checkpoint ({error})") from error
+
+
+def read_facts(path: Path) -> dict[str, object]:
+    """The facts of a checkpoint, without its tensors. Raises CheckpointError."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > _HEADER_LIMIT:
+                raise ValueError("no safetensors header")
+            header = json.loads(file.read(length))
+        facts = json.loads(header["__metadata__"][_KEY])
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such checkpoint") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except (KeyError, TypeError):
+        raise CheckpointError(
+            f"{path}: has weights but no facts (architecture, class names); it was not saved by "
+            "Assay, so use the framework's original file"
+        ) from None
+    except (ValueError, struct.error):
+        raise CheckpointError(f"{path}: not a safetensors file, or cut short") from None
+    if not isinstance(facts, dict):
+        raise CheckpointError(f"{path}: its facts are not a JSON object")
+    return facts
+
+
+def save_state(path: Path, state: Mapping[str, object]) -> None:
+    """Tensors and plain values, for ``load_state``; the whole file or none of it."""
+    temporary = _beside(path)
+    try:
+        with temporary.open("wb") as file:
+            torch.save(dict(state), file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_state(path: Path) -> dict[str, object]:
+    """What ``save_state`` wrote; never runs code from the file. Raises CheckpointError."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"{path}: damaged or not written by Assay ({type(error).__name__}); delete the work "
+            "directory and start again"
+        ) from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path}: not a saved training state")
+    return state
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """The whole file or none of it, on the disk when this returns."""
+    temporary = _beside(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")

@@ -1,0 +1,276 @@
+"""Our subclass of Ultralytics' detection trainer.
+
+Its last.pt, its optimizer groups, its validation and its end are ours; the loop is its own.
+Private names of Ultralytics are used here only, and a test pins them.
+"""
+
+import functools
+import math
+import random
+import re
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import backend.trainers.yolo.hermetic  # noqa: F401 (must come before ultralytics)
+from backend.core.errors import TrainingError
+from backend.core.trainer import StopSignal
+from backend.nn.finetune.groups import rates, regroup
+from backend.trainers.yolo.freeze import Plan, part_rates
+from backend.trainers.yolo.predictor import NO_LIMIT
+from backend.trainers.yolo.progress import FOLDER, Identity, write_finished, write_progress
+from backend.trainers.yolo.recorder import Recorder
+from backend.trainers.yolo.spec import YoloConfig
+
+import ultralytics.engine.trainer as ultralytics_trainer  # isort: skip
+from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator  # isort: skip
+from ultralytics.utils.nms import non_max_suppression  # isort: skip
+from ultralytics.utils.torch_utils import EarlyStopping, ModelEMA  # isort: skip
+
+NO_RETRY = 3
+"""Ultralytics halves the batch by itself unless it believes to have tried so often."""
+
+_BAD_AMP = re.compile(r"(1660|1650|1630|T400|T550|T600|T1000|T1200|T2000|K40M)", re.IGNORECASE)
+
+
+class Stopped(Exception):  # noqa: N818 (not an error)
+    """Training was asked to end; what it needs to go on is on disk."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that one training needs. ``state`` is that of an interrupted run;
+    ``nominal_batch`` the images per optimizer step that gradients are gathered for."""
+
+    config: YoloConfig
+    work_dir: Path
+    device: torch.device
+    network: Any
+    data: Mapping[str, Any]
+    plan: Plan
+    identity: Identity
+    recorder: Recorder
+    stop: StopSignal
+    nominal_batch: int
+    state: dict[str, Any] | None = None
+
+
+class Patience(EarlyStopping):
+    """Early stopping that counts epochs but judges validated ones only."""
+
+    def __init__(self, patience: int, engine: "Engine") -> None:
+        super().__init__(patience)
+        self._engine = engine
+        self.exhausted = False
+
+    def __call__(self, epoch: int, fitness: float | None) -> bool:
+        if not self._engine.validated:
+            return False
+        self.exhausted = bool(super().__call__(epoch, fitness))
+        self.possible_stop = False  # would force a validation of every epoch
+        return self.exhausted
+
+
+class SteadyValidator(DetectionValidator):
+    """Validation whose non-maximum suppression does not give up on a busy machine."""
+
+    def postprocess(self, preds: Any) -> list[dict[str, Tensor]]:
+        found = non_max_suppression(
+            preds,
+            self.args.conf,
+            self.args.iou,
+            multi_label=True,
+            max_det=self.args.max_det,
+            max_time_img=NO_LIMIT,
+            end2end=self.end2end,
+        )
+        return [
+            {"bboxes": x[:, :4], "conf": x[:, 4], "cls": x[:, 5], "extra": x[:, 6:]} for x in found
+        ]
+
+
+class Engine(DetectionTrainer):
+    """One training. The class is not called a Trainer, because Ultralytics gives its reporting
+    callbacks to whatever is."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.validated = False
+        self._batch = 0
+        super().__init__(overrides=_arguments(job))
+        self.model = job.network
+        self.add_callback("on_train_epoch_start", Engine._begin_epoch)
+        self.add_callback("on_train_batch_start", Engine._begin_batch)
+        self.add_callback("on_fit_epoch_end", Engine._end_epoch)
+
+    def get_dataset(self) -> dict[str, Any]:
+        return dict(self.job.data)
+
+    def get_validator(self) -> SteadyValidator:
+        return SteadyValidator(
+            self.test_loader,
+            save_dir=self.save_dir,
+            args=copy(self.args),
+            _callbacks=self.callbacks,
+        )
+
+    def build_optimizer(self, model: Any, **arguments: Any) -> Any:
+        optimizer = super().build_optimizer(model, **arguments)
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        place = functools.partial(self.job.plan.layout.place, self.job.config.optimizer)
+        regroup(optimizer, names, place)
+        return optimizer
+
+    def optimizer_step(self) -> None:
+        super().optimizer_step()
+        last = self._batch == len(self.train_loader)
+        self.job.recorder.stepped(self.epoch + 1, self.tloss, last)
+
+    def validate(self) -> tuple[dict[str, float], float]:
+        self.validated = True
+        metrics, fitness = super().validate()
+        return metrics, float(fitness)
+
+    def save_metrics(self, metrics: Any) -> None:
+        trained = part_rates(self.job.plan, self.job.config.optimizer)
+        now = {part: lr for part, lr in rates(self.optimizer).items() if part in trained}
+        validation = self.metrics if self.validated else None
+        self.job.recorder.epoch_ended(self.epoch + 1, self.tloss, validation, now)
+
+    def save_model(self) -> bool:
+        write_progress(self.job.work_dir, self.job.identity, self._state())
+        self.job.recorder.checkpoint(self.epoch + 1, self.ema.ema.state_dict())
+        return True
+
+    def resume_training(self, ckpt: object) -> None:
+        self.stopper = Patience(self.job.config.patience, self)
+        if self.job.state is not None:
+            self._restore(self.job.state)
+
+    def final_eval(self) -> None:
+        """Mark the end. The best checkpoint is scored by Assay's own evaluation."""
+        write_finished(self.job.work_dir, self.epoch + 1)
+
+    def close(self) -> None:
+        """End the loaders' processes; the native loop only does so when it ends by itself."""
+        for loader in (getattr(self, "train_loader", None), getattr(self, "test_loader", None)):
+            if loader is not None:
+                loader.close()
+
+    def _begin_epoch(self) -> None:
+        """Start each epoch from its own seed, so that a resumed run repeats the uninterrupted."""
+        config = self.job.config
+        self._oom_retries = NO_RETRY
+        self._batch = 0
+        self.validated = False
+        self.args.val = (self.epoch + 1) % config.val_period == 0
+        torch.set_num_threads(config.threads)
+        seed = (config.seed * 1_000_003 + self.epoch) % 2**32
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        loader = self.train_loader
+        if loader.num_workers == 0:
+            loader.reset()
+        if loader.num_workers == 0 or self.epoch == self.start_epoch:
+            loader.generator.manual_seed(seed)
+
+    def _begin_batch(self) -> None:
+        self._batch += 1
+
+    def _end_epoch(self) -> None:
+        if self.stop:
+            return
+        reason = self.job.stop.reason()
+        if reason is not None:
+            raise Stopped(reason)
+
+    def _handle_nan_recovery(self, epoch: int) -> bool:
+        fitness = 0.0 if self.fitness is None else float(self.fitness)
+        if bool(self.loss.isfinite()) and math.isfinite(fitness):
+            return False
+        raise TrainingError(
+            f"the loss is no longer a number in epoch {epoch + 1}; lower optimizer.lr0 "
+            f"(now {self.job.config.optimizer.lr0:g})"
+        )
+
+    def _state(self) -> dict[str, object]:
+        dataset = self.train_loader.dataset
+        return {
+            "epoch": self.epoch + 1,
+            "step": self.job.recorder.step,
+            "metrics": dict(self.job.recorder.validated),
+            "model": self.model.state_dict(),
+            "ema": self.ema.ema.state_dict(),
+            "updates": self.ema.updates,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "best_fitness": self.best_fitness,
+            "stopper": {
+                "best_fitness": float(self.stopper.best_fitness),
+                "best_epoch": self.stopper.best_epoch,
+            },
+            "mosaic": [int(index) for index in dataset.buffer],
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.ema = ModelEMA(self.model, updates=state["updates"])
+        self.ema.ema.load_state_dict(state["ema"])
+        for saved, group in zip(
+            state["optimizer"]["param_groups"], self.optimizer.param_groups, strict=True
+        ):
+            saved["fused"] = group.get("fused")  # the device decides, and it may be another now
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        self.best_fitness = state["best_fitness"]
+        self.stopper.best_fitness = state["stopper"]["best_fitness"]
+        self.stopper.best_epoch = state["stopper"]["best_epoch"]
+        self.start_epoch = state["epoch"]
+        if self.train_loader.num_workers == 0:
+            for index in state["mosaic"]:
+                self.train_loader.dataset.load_image(index)
+        if hasattr(self.model.model[-1], "one2one_cv2"):
+            self.model.criterion = self.model.init_criterion()
+            self.model.criterion.updates = self.start_epoch - 1
+            self.model.criterion.update()
+
+
+def _arguments(job: Job) -> dict[str, object]:
+    """Everything explicit: nothing is ``auto``, nothing is downloaded, plotted or resumed."""
+    config = job.config
+    optimizer = config.optimizer.model_dump(exclude={"layer_decay", "name", "nbs"})
+    return {
+        **{"task": "detect", "mode": "train", "model": "assay", "data": str(config.data)},
+        **{"save_dir": str(job.work_dir / FOLDER), "exist_ok": True, "project": None},
+        **{"pretrained": False, "resume": False, "plots": False, "verbose": False},
+        **{"epochs": config.epochs, "batch": config.batch, "imgsz": config.imgsz},
+        **{"device": _device_name(job.device), "workers": config.workers},
+        **{"cache": "ram" if config.cache else False, "seed": config.seed, "deterministic": True},
+        **{"amp": config.amp and job.device.type == "cuda", "freeze": list(job.plan.modules)},
+        **{"conf": config.conf, "iou": config.iou, "max_det": config.max_det},
+        **{"patience": 0, "save": True, "val": True, "optimizer": config.optimizer.name},
+        "nbs": job.nominal_batch,
+        **optimizer,
+        **config.augment.model_dump(),
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    return str(device.index or 0) if device.type == "cuda" else device.type
+
+
+def _amp_works(model: Any) -> bool:
+    """Replaces a check that would download a model: some older GPUs give NaN in half precision."""
+    device = next(model.parameters()).device
+    return device.type == "cuda" and not _BAD_AMP.search(torch.cuda.get_device_name(device))
+
+
+ultralytics_trainer.check_amp = _amp_works

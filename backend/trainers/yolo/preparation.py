@@ -1,0 +1,142 @@
+"""Everything that is read and checked before anything is trained."""
+
+import importlib.metadata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backend.core.events import RunStarted
+from backend.core.records import DatasetInput
+from backend.core.trainer import StopSignal
+from backend.trainers.yolo.datafile import read_datafile
+from backend.trainers.yolo.dataset import Split, load_split
+from backend.trainers.yolo.device import environment, resolve_device
+from backend.trainers.yolo.engine import Job
+from backend.trainers.yolo.freeze import Plan, make_plan
+from backend.trainers.yolo.model import Facts, Prepared, prepare
+from backend.trainers.yolo.progress import FOLDER, Identity, check_same, read_progress
+from backend.trainers.yolo.recorder import Recorder
+from backend.trainers.yolo.sources import find_model
+from backend.trainers.yolo.spec import SPEC, YoloConfig
+from backend.trainers.yolo.view import build_view
+
+VIEW = "view"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """All that was read and found good. ``state`` is that of an interrupted run."""
+
+    config: YoloConfig
+    work_dir: Path
+    train: Split
+    val: Split
+    source: Split | None
+    prepared: Prepared
+    plan: Plan
+    identity: Identity
+    state: dict[str, Any] | None
+    notes: tuple[str, ...]
+
+    @property
+    def view(self) -> Path:
+        """The private folder that Ultralytics reads the data from."""
+        return self.work_dir / FOLDER / VIEW
+
+    def started(self) -> RunStarted:
+        """The first event."""
+        inputs: list[DatasetInput] = [self.train.as_input(), self.val.as_input()]
+        if self.source is not None:
+            inputs.append(self.source.as_input())
+        return RunStarted(
+            trainer=SPEC.kind,
+            epochs=self.config.epochs,
+            headline=SPEC.headline,
+            metrics=SPEC.metrics,
+            data=tuple(inputs),
+            environment=environment(self.config, resolve_device(self.config.device)),
+            resumed_from=self.state["epoch"] if self.state else None,
+        )
+
+    def facts(self) -> Facts:
+        """What the run's checkpoints say of themselves, but for epoch, step and metrics."""
+        return Facts(
+            architecture=self.prepared.source.architecture,
+            names=self.train.names,
+            nc=len(self.train.names),
+            base=self.prepared.base,
+            imgsz=self.config.imgsz,
+            epoch=0,
+            step=0,
+            ultralytics=importlib.metadata.version("ultralytics"),
+            source=self.prepared.source.sha256,
+        )
+
+    def job(self, recorder: Recorder, stop: StopSignal) -> Job:
+        """What the engine needs; builds the view."""
+        return Job(
+            config=self.config,
+            work_dir=self.work_dir,
+            device=resolve_device(self.config.device),
+            network=self.prepared.network,
+            data=build_view(self.view, self.train, self.val),
+            plan=self.plan,
+            identity=self.identity,
+            recorder=recorder,
+            stop=stop,
+            nominal_batch=_nominal_batch(self.config, self.train),
+            state=self.state,
+        )
+
+
+def check(config: YoloConfig, work_dir: Path) -> Checked:
+    """Read data, model and interrupted run.
+
+    Raises DataError, CheckpointError, ConfigError or, for a finished run, TrainingError.
+    """
+    find_model(config)
+    resolve_device(config.device)
+    state = read_progress(work_dir)
+    data = read_datafile(config.data)
+    train, val = load_split(data, "train"), load_split(data, "val")
+    source = load_split(read_datafile(config.source), "val") if config.source else None
+    prepared = prepare(config, train.names)
+    fresh = prepared.report.fresh if prepared.report else ()
+    identity = Identity(config, prepared.source.sha256, train.digest)
+    notes = [*train.notes, *val.notes, *prepared.notes, *_without_effect(config, train)]
+    if state is not None:
+        notes.extend(check_same(work_dir, state, identity))
+    return Checked(
+        config=config,
+        work_dir=work_dir,
+        train=train,
+        val=val,
+        source=source,
+        prepared=prepared,
+        plan=make_plan(prepared.network, config.freeze.strategy, fresh),
+        identity=identity,
+        state=state,
+        notes=tuple(notes),
+    )
+
+
+def _without_effect(config: YoloConfig, train: Split) -> list[str]:
+    """Settings that do not do what a reader would expect."""
+    notes = []
+    if config.augment.mosaic > 0 and config.augment.close_mosaic >= config.epochs:
+        notes.append(
+            f"mosaic is off in every epoch: close_mosaic ({config.augment.close_mosaic}) covers "
+            f"all {config.epochs} epochs"
+        )
+    if _nominal_batch(config, train) < config.optimizer.nbs:
+        notes.append(
+            f"optimizer.nbs {config.optimizer.nbs} is more than an epoch has images "
+            f"({len(train.examples)}); an optimizer step is taken every epoch"
+        )
+    return notes
+
+
+def _nominal_batch(config: YoloConfig, train: Split) -> int:
+    """At most an epoch's images, so that every epoch takes an optimizer step."""
+    batches = -(-len(train.examples) // config.batch)
+    return min(config.optimizer.nbs, batches * config.batch)

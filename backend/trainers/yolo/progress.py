@@ -1,0 +1,104 @@
+"""What an interrupted run needs to go on: ``ultralytics/weights/last.pt``, plain tensors.
+
+It replaces Ultralytics' own last.pt, which is a pickle, holds the weights as float16 averages
+only, and starts the order of images afresh: this one repeats the uninterrupted run to the bit
+on the CPU (without gradient accumulation across epochs, whose remainder is dropped).
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backend.core.errors import CheckpointError, ConfigError, TrainingError
+from backend.nn.finetune.weights import load_state, save_state
+from backend.trainers.yolo.spec import YoloConfig
+
+FOLDER = "ultralytics"
+VERSION = 1
+MAY_CHANGE = {
+    *("name", "experiment", "device", "workers", "cache", "threads", "save_period", "patience"),
+    *("weights_dir", "allow_download", "trust_pickle", "model", "data", "source", "val_period"),
+}
+"""Config keys that a continued run may change; model and data are compared by content."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a run was started with."""
+
+    config: YoloConfig
+    source: str
+    data: str
+
+    def as_state(self) -> dict[str, object]:
+        config = self.config.model_dump(mode="json")
+        return {"config": json.dumps(config), "source": self.source, "data": self.data}
+
+
+def last_path(work_dir: Path) -> Path:
+    """The file that makes a run resumable."""
+    return work_dir / FOLDER / "weights" / "last.pt"
+
+
+def read_progress(work_dir: Path) -> dict[str, Any] | None:
+    """The state of an interrupted run, or None for a new one.
+
+    Raises TrainingError for a finished run and CheckpointError for a damaged state.
+    """
+    path = last_path(work_dir)
+    if not path.is_file():
+        return None
+    state = load_state(path)
+    if state.get("version") != VERSION:
+        raise CheckpointError(f"{path}: written by another version of Assay; start a new run")
+    if state["finished"]:
+        raise TrainingError(
+            f"{work_dir}: this run is finished after {state['epoch']} epochs; to train its model "
+            "further, start a new run from its checkpoint"
+        )
+    return state
+
+
+def check_same(work_dir: Path, state: dict[str, Any], identity: Identity) -> tuple[str, ...]:
+    """Refuse to continue a run as another one; return what a person should know.
+
+    Raises ConfigError naming what differs.
+    """
+    before = _flat(json.loads(str(state["config"])))
+    now = _flat(identity.config.model_dump(mode="json"))
+    for key in sorted(before.keys() | now.keys()):
+        if key not in MAY_CHANGE and before.get(key) != now.get(key):
+            raise ConfigError(
+                f"{work_dir}: the interrupted run had {key} = {before.get(key)}, now it is "
+                f"{now.get(key)}; continue it with the same config or start a new run"
+            )
+    if state["source"] != identity.source:
+        raise ConfigError(
+            f"{work_dir}: the interrupted run started from another model file than "
+            f"{identity.config.model}; continue it with the same or start a new run"
+        )
+    if state["data"] != identity.data:
+        return ("the training data changed since the run was interrupted",)
+    return ()
+
+
+def write_progress(work_dir: Path, identity: Identity, state: dict[str, object]) -> None:
+    """The state after an epoch, the whole file or none of it. Raises OSError."""
+    path = last_path(work_dir)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_state(path, {"version": VERSION, "finished": False, **identity.as_state(), **state})
+
+
+def write_finished(work_dir: Path, epoch: int) -> None:
+    """Mark the run as finished; what was needed to go on is dropped. Raises OSError."""
+    save_state(last_path(work_dir), {"version": VERSION, "finished": True, "epoch": epoch})
+
+
+def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        flat |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return flat

@@ -1,0 +1,141 @@
+"""Fine-tunes, scores and serves Ultralytics detectors."""
+
+import contextlib
+import errno
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import backend.trainers.yolo.hermetic  # noqa: F401 (must come before ultralytics)
+from backend.core.errors import TrainingError
+from backend.core.events import Evaluated, Noted
+from backend.core.records import EvalReport
+from backend.core.trainer import Emit, EvalRequest, StopSignal, TrainOutcome
+from backend.nn.finetune.freezing import Snapshot
+from backend.trainers.yolo import freeze
+from backend.trainers.yolo.checkpoints import Keeper
+from backend.trainers.yolo.datafile import read_datafile
+from backend.trainers.yolo.dataset import load_split
+from backend.trainers.yolo.device import resolve_device
+from backend.trainers.yolo.engine import Engine, Stopped
+from backend.trainers.yolo.evaluation import score, settings_of
+from backend.trainers.yolo.model import load_network
+from backend.trainers.yolo.predictor import Detector, YoloPredictor
+from backend.trainers.yolo.preparation import Checked, check
+from backend.trainers.yolo.recorder import Recorder
+from backend.trainers.yolo.spec import YoloConfig
+
+EVALUATION = "evaluation"
+
+
+class YoloTrainer:
+    """A YOLO training in a work directory; everything it writes lies in there."""
+
+    def __init__(self, config: YoloConfig, work_dir: Path) -> None:
+        self._config = config
+        self._work_dir = work_dir.absolute()
+
+    def fit(self, emit: Emit, stop: StopSignal) -> TrainOutcome:
+        """Train, or continue what was interrupted in this work directory.
+
+        Raises DataError, CheckpointError or ConfigError before anything is trained, and
+        TrainingError for a finished run or if training cannot go on.
+        """
+        checked = check(self._config, self._work_dir)
+        emit(checked.started())
+        for note in checked.notes:
+            emit(Noted(level="warning", message=note))
+        optimizer, plan = self._config.optimizer, checked.plan
+        emit(freeze.declared(plan, optimizer))
+        keeper = Keeper(self._work_dir, emit, self._config.save_period)
+        before = Snapshot(checked.prepared.network, plan.frozen | plan.always)
+        with self._explained():
+            engine, stopped = _train(checked, keeper, emit, stop)
+        models = {"model": engine.model, "ema": engine.ema.ema}
+        emit(freeze.verified(plan, optimizer, before, models))
+        best = keeper.relative(keeper.best.path) if keeper.best else None
+        if stopped is not None:
+            return TrainOutcome(status="stopped", best=best, reason=stopped)
+        assert best is not None  # the last epoch is always validated
+        emit(Evaluated(report=self._final(checked, self._work_dir / best)))
+        early = f"no better mAP50-95 for {self._config.patience} epochs"
+        return TrainOutcome(
+            status="finished", best=best, reason=early if engine.stopper.exhausted else ""
+        )
+
+    def evaluate(self, request: EvalRequest) -> EvalReport:
+        """Score a checkpoint; predictions and ground truth are written to ``request.out``.
+
+        Raises DataError and CheckpointError.
+        """
+        network, source = load_network(Path(request.checkpoint), self._config.trust_pickle)
+        split = load_split(read_datafile(Path(request.data)), request.split)
+        return score(network, source.names, split, request, self._config)
+
+    def predictor(self, checkpoint: Path) -> YoloPredictor:
+        """A checkpoint that answers. Raises CheckpointError."""
+        network, source = load_network(checkpoint, self._config.trust_pickle)
+        detector = Detector(network, resolve_device(self._config.device))
+        return YoloPredictor(detector, source.names, settings_of(self._config))
+
+    def _final(self, checked: Checked, best: Path) -> EvalReport:
+        request = EvalRequest(
+            checkpoint=str(best),
+            data=str(self._config.data),
+            split="val",
+            out=str(self._work_dir / EVALUATION),
+        )
+        network, source = load_network(best)
+        return score(network, source.names, checked.val, request, self._config)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn the failures that a user can do something about into one sentence."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            raise TrainingError(
+                f"{self._work_dir}: the disk is full; make room and resume, the run continues "
+                "after its last saved epoch"
+            ) from error
+        except RuntimeError as error:
+            if "out of memory" not in str(error).lower():
+                raise
+            raise TrainingError(
+                f"out of memory with batch {self._config.batch} at {self._config.imgsz} pixels; "
+                "lower batch or imgsz"
+            ) from error
+
+
+def _train(
+    checked: Checked, keeper: Keeper, emit: Emit, stop: StopSignal
+) -> tuple[Engine, str | None]:
+    """Run the engine; a reason tells that it was asked to stop."""
+    recorder = Recorder(emit, keeper, checked.facts())
+    _take_up(checked.state, keeper, recorder)
+    engine: Engine | None = None
+    try:
+        engine = Engine(checked.job(recorder, stop))
+        engine.train()
+    except Stopped as stopped:
+        assert engine is not None
+        return engine, str(stopped)
+    finally:
+        if engine is not None:
+            engine.close()
+        shutil.rmtree(checked.view, ignore_errors=True)
+    return engine, None
+
+
+def _take_up(state: dict[str, Any] | None, keeper: Keeper, recorder: Recorder) -> None:
+    """Continue the counts of an interrupted run; save its last checkpoint if that was lost."""
+    if state is None:
+        return
+    keeper.find(state["epoch"])
+    recorder.step = state["step"]
+    recorder.validated = dict(state["metrics"])
+    if not keeper.has(state["epoch"]):
+        recorder.checkpoint(state["epoch"], state["ema"])
