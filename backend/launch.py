@@ -3,6 +3,7 @@
 import importlib
 import json
 import multiprocessing
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from backend.core import errors
 from backend.core.errors import AssayError, StoreError, TrainingError
 from backend.core.events import Envelope, RunFinished
 from backend.core.records import EvalReport
-from backend.core.sinks import EventSink, Fanout, JsonlSink, Tail
+from backend.core.sinks import Deferred, EventSink, Fanout, JsonlSink, Tail
 from backend.core.trainer import EvalRequest, TrainerSpec
 from backend.core.workdir import RunFile, WorkDir, write_atomic, write_json
 from backend.tracking.home import Home
@@ -43,7 +44,9 @@ class Workers:
 
     def start(self, target: str, work: Path) -> BaseProcess:
         """Start ``backend.worker``'s function ``target`` on a work directory."""
-        process: BaseProcess = self._context.Process(target=_call, args=(f"backend.worker:{target}", str(work)))
+        process: BaseProcess = self._context.Process(
+            target=_call, args=(f"backend.worker:{target}", str(work))
+        )
         process.start()
         return process
 
@@ -99,11 +102,13 @@ def supervise(
 
     Events of an earlier attempt in the same directory come first, so that sinks always see the
     whole run. The first Ctrl-C asks the training to stop after its next validation, the second
-    ends it. A worker that dies without its last event gets one here.
+    ends it. A worker that dies without its last event gets one here. Of a run whose input is
+    refused before it starts, nothing is left. Raises TrainingError if the run is finished.
     """
     with work.hold():
+        earlier = Tail(work.events).poll()
+        _refuse_finished(work, earlier)
         work.stop.unlink(missing_ok=True)
-        known = len(Tail(work.events).poll())
         process = workers.start("fit", work.path)
         try:
             fanout = Fanout(sinks())
@@ -111,7 +116,19 @@ def supervise(
             process.kill()
             process.join()
             raise
-        return _pump(work, process, fanout, known)
+        finished = _pump(work, process, fanout, len(earlier))
+    if finished.refused:
+        shutil.rmtree(work.path)
+    return finished
+
+
+def _refuse_finished(work: WorkDir, events: Sequence[Envelope]) -> None:
+    last = events[-1].event if events else None
+    if isinstance(last, RunFinished) and last.status == "finished":
+        raise TrainingError(
+            f"run {work.path.name} is finished; to train further, start a new run from its "
+            f"checkpoint: --set model={work.path / str(last.best)}"
+        )
 
 
 def _pump(work: WorkDir, process: BaseProcess, fanout: Fanout, known: int) -> RunFinished:
@@ -200,10 +217,14 @@ def run(
 
 
 def mlflow_sink(home: Home, work: WorkDir) -> EventSink:
-    """The reader that projects a run to MLflow."""
-    from backend.tracking.writer import MlflowSink  # noqa: PLC0415 (MLflow takes seconds to import)
+    """The reader that projects a run to MLflow, from the moment that it starts."""
 
-    return MlflowSink(home, work.path)
+    def make() -> EventSink:
+        from backend.tracking.writer import MlflowSink  # noqa: PLC0415 (MLflow is slow to import)
+
+        return MlflowSink(home, work.path)
+
+    return Deferred(make)
 
 
 def evaluate(
@@ -215,8 +236,8 @@ def evaluate(
 ) -> list[EvalReport]:
     """Score checkpoints in one process by one config; files stay in ``folder``.
 
-    Raises what the trainer raised (DataError, CheckpointError ...), or TrainingError if the
-    process died.
+    Raises what the trainer raised (DataError, CheckpointError ...) and leaves nothing, or
+    TrainingError if the process died.
     """
     spec = spec_for(config, catalog)
     work = WorkDir(folder)
@@ -237,7 +258,11 @@ def evaluate(
     answer = folder / "reports.json"
     if not answer.exists():
         raise TrainingError(_obituary(work, process.exitcode))
-    return _reports(json.loads(answer.read_text(encoding="utf-8")))
+    try:
+        return _reports(json.loads(answer.read_text(encoding="utf-8")))
+    except AssayError:
+        shutil.rmtree(folder)
+        raise
 
 
 def _reports(answer: dict[str, object]) -> list[EvalReport]:

@@ -47,6 +47,11 @@ class Emitter:
         self._sink = sink
         self._seq = seq
 
+    @property
+    def silent(self) -> bool:
+        """Has the run said nothing yet, in this process or before?"""
+        return self._seq == 0
+
     def __call__(self, event: Event) -> None:
         self._sink.receive(Envelope(seq=self._seq, time=time.time(), event=event))
         self._seq += 1
@@ -68,7 +73,7 @@ def _fit(work: WorkDir, emit: Emitter) -> RunFinished:
     try:
         outcome = load_trainer(work).fit(emit, StopFile(work))
     except AssayError as error:
-        return RunFinished(status="failed", reason=str(error))
+        return RunFinished(status="failed", reason=str(error), refused=emit.silent)
     except Exception as error:  # noqa: BLE001 (the last event must be written)
         traceback.print_exc()
         return RunFinished(status="failed", reason=f"{type(error).__name__}: {error}")

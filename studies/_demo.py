@@ -98,7 +98,7 @@ class Demo:
         )
         decisions = self._promote(targets[-1])
         show("6/6  the champion in a fresh process")
-        served = self._serve(data["target-new"])
+        served = self._serve(data["target-same"])
         self._summary(source, targets, decisions, served)
 
     def _train(self, config: TrainConfig) -> Run:
@@ -133,7 +133,7 @@ class Demo:
         winner = next(trial for trial in study.trials if trial.number == best)
         verdict = self._compare(plain.run, winner.run) if winner.run != plain.run else None
         again = base.replace(
-            {**spec.suggest_fixed(plain.params, CATALOG[base.kind]), "seed": base.seed + 1,
+            {**spec.overrides(plain.params, CATALOG[base.kind], base), "seed": base.seed + 1,
              "name": f"digits-{name}/plain, another seed"}
         )  # fmt: skip
         seeds = self._compare(plain.run, self._train(again).key)
@@ -149,12 +149,19 @@ class Demo:
         how = compare.Comparing(config=config, split="holdout", settings=settings)
         return compare.compare(self.home, sides[0], sides[1], how, self.workers)
 
-    def _promote(self, target: Target) -> list[PromotionDecision]:
+    def _promote(self, same: Target, new: Target) -> list[PromotionDecision]:
+        """A first version, a better one, and one that is good elsewhere but has forgotten."""
+        candidates = {
+            same.plain: "plain fine-tuning on target-same, the first version",
+            same.best: "the best of the study on target-same",
+            new.best: "the best of the study on target-new, which left the source domain behind",
+        }
         decisions = []
-        for reference in dict.fromkeys((target.plain, target.best)):
+        for run, what in candidates.items():
+            show(f"     {what}")
             gate = promote.Gate(model=MODEL, policy=promote.load_policy(None))
-            decision, _ = promote.promote(self.home, self.store, reference, gate, self.workers)
-            show(*(f"     {line}" for line in sentences(decision)))
+            decision, _ = promote.promote(self.home, self.store, run, gate, self.workers)
+            show(*(f"       {line}" for line in sentences(decision)))
             decisions.append(decision)
         return decisions
 
@@ -190,14 +197,17 @@ class Demo:
                    [row for target in targets for row in _rows(target)]))  # fmt: skip
         for target in targets:
             show("", *_findings(target))
-        last = decisions[-1]
+        promoted = [decision for decision in decisions if decision.version]
+        refused = len(decisions) - len(promoted)
+        champion = promoted[-1].version if promoted else "as it was"
         show(
             "",
-            f"models:/{MODEL}@champion: version {last.version or '(unchanged)'}; {served}",
+            f"the gate promoted {len(promoted)} and refused {refused}; "
+            f"models:/{MODEL}@champion is version {champion}; {served}",
             f"{minutes:.1f} minutes. Where to look:",
             "  make dashboard                  runs, comparisons and studies in the browser",
             f"  {self.home.work}/*compare*/report.md",
-            f"  assay compare {targets[-1].plain} {targets[-1].best}",
+            f"  assay compare {targets[0].plain} {targets[0].best}",
             f"  mlflow ui --backend-store-uri {self.home.tracking_uri}",
         )
 

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from backend.core.errors import StudyError, TrainingError
 from studies import _storage
 from studies._interrupt import Interrupt
-from studies._objective import Objective, TrialInterruptedError
+from studies._objective import Objective, TrialInterruptedError, TrialRefusedError
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 MAX_FAILURES = 3
@@ -89,9 +89,12 @@ class Driver:
         with self._lock:
             self._running -= 1
             told = self._study.tell(trial, value, state=state)
-            if isinstance(error, TrialInterruptedError):
+            if isinstance(error, TrialInterruptedError | TrialRefusedError):
                 _storage.retry(self._study, told)
             self._failures = self._failures + 1 if state is TrialState.FAIL else 0
+            if isinstance(error, TrialRefusedError):
+                self._fatal = str(error)
+                return
             if self._failures >= MAX_FAILURES and not self._interrupt.requested:
                 self._fatal = f"{MAX_FAILURES} trials in a row failed; the last: {error}"
             self._after()

@@ -9,6 +9,7 @@ from backend import launch
 from backend.catalog import CATALOG, Catalog
 from backend.config.schema import TrainConfig
 from backend.core.errors import TrainingError
+from backend.core.events import Envelope, RunStarted
 from backend.core.sinks import EventSink
 from backend.core.trainer import TrainerSpec
 from backend.core.workdir import WorkDir
@@ -26,8 +27,26 @@ def no_watch(number: int, overrides: dict[str, object], work: WorkDir) -> Sequen
     return ()
 
 
+class Started:
+    """Tells once that the training has really begun."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell = tell
+
+    def receive(self, envelope: Envelope) -> None:
+        if isinstance(envelope.event, RunStarted):
+            self._tell()
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
 class TrialInterruptedError(TrainingError):
     """The training was stopped or killed; the trial is worth trying again."""
+
+
+class TrialRefusedError(TrainingError):
+    """The input is wrong, and would be for every other trial; nothing was trained."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +66,10 @@ class Objective:
     interrupt: Interrupt
     catalog: Catalog = field(default_factory=lambda: CATALOG)
     watch: Watch = no_watch
+    started: Callable[[], None] = lambda: None
 
     def __call__(self, trial: optuna.Trial) -> float:
-        overrides = self.spec.suggest(trial, self.trainer)
+        overrides = self.spec.suggest(trial, self.trainer, self.base)
         config = self.base.replace({**overrides, "name": f"{self.study}/{trial.number}"})
         tags = {"study": self.study, "trial": str(trial.number)}
         work = launch.prepare(self.home, config, self.trainer, tags=tags, parent=self.study)
@@ -57,7 +77,12 @@ class Objective:
 
         def sinks() -> list[EventSink]:
             looking_on = self.watch(trial.number, overrides, work)
-            return [pruning, *looking_on, launch.mlflow_sink(self.home, work)]
+            return [
+                pruning,
+                *looking_on,
+                launch.mlflow_sink(self.home, work),
+                Started(self.started),
+            ]
 
         trial.set_user_attr(_storage.RUN, work.path.name)
         with self.interrupt.covers(work):
@@ -66,6 +91,8 @@ class Objective:
             raise optuna.TrialPruned(finished.reason)
         if finished.status == "stopped":
             raise TrialInterruptedError(f"trial {trial.number}: {finished.reason}")
+        if finished.refused:
+            raise TrialRefusedError(finished.reason)
         if finished.status == "failed":
             trial.set_user_attr("note", finished.reason[:500])
             error = TrialInterruptedError if finished.interrupted else TrainingError

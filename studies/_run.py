@@ -15,7 +15,7 @@ from backend.core.errors import ConfigError, StudyError
 from backend.core.records import StudyRecord, TrialRecord
 from backend.tracking.home import Home
 from studies import _storage
-from studies._driver import Driver
+from studies._driver import COUNTED, Driver
 from studies._interrupt import Interrupt
 from studies._objective import Objective, Watch, no_watch
 from studies._spec import StudySpec
@@ -57,7 +57,7 @@ def run_study(run: StudyRun, workers: launch.Workers | None = None) -> StudyReco
     launch.reap(run.home)
     study = _storage.open_study(
         run.home, run.name, run.spec.direction, run.spec.seed, run.spec.startup_trials,
-        run.spec.warmup_epochs,
+        round(run.spec.warmup * run.base.epochs),
     )  # fmt: skip
     with _storage.storage_errors(run.home):
         _declare(study, run, metric)
@@ -66,8 +66,8 @@ def run_study(run: StudyRun, workers: launch.Workers | None = None) -> StudyReco
             home=run.home, study=run.name, spec=run.spec, base=run.base, trainer=trainer,
             metric=metric, workers=workers or launch.Workers(trainer.preload),
             interrupt=Interrupt(), catalog=run.catalog, watch=run.watch,
+            started=lambda: _project(run, study, metric),
         )  # fmt: skip
-        _project(run, study, metric)
         driver = Driver(study, objective, run.trials, lambda: _project(run, study, metric))
         driver.run(run.concurrent)
         return record(study, metric)
@@ -81,11 +81,24 @@ def _declare(study: optuna.Study, run: StudyRun, metric: str) -> None:
             f"study '{run.name}' is stored with metric '{stored}', not '{metric}'; run it under "
             "another --name"
         )
+    base = run.base.flat()
+    begun = study.get_trials(deepcopy=False, states=COUNTED)
+    before = study.user_attrs.get("base", base) if begun else base
+    changed = sorted(
+        key for key in base.keys() | before.keys() if base.get(key) != before.get(key)
+    )
+    if changed:
+        what = ", ".join(f"{key} {before.get(key, '')} -> {base.get(key, '')}" for key in changed)
+        raise StudyError(
+            f"study '{run.name}' is stored with another config: {what}; its trials would not be "
+            "comparable, so run it under another --name"
+        )
     if not study.trials:
         study.set_user_attr("metric", metric)
         study.set_user_attr("description", run.spec.description)
-        for params in run.spec.first:
-            study.enqueue_trial(dict(params))
+        for params in run.spec.first(run.base):
+            study.enqueue_trial(params)
+    study.set_user_attr("base", base)
     study.set_user_attr("target", run.trials)
 
 

@@ -11,22 +11,30 @@ import optuna
 from optuna.trial import FixedTrial
 
 import studies
+from backend.config.schema import TrainConfig
 from backend.core.errors import StudyError
 from backend.core.records import Direction
 from backend.core.trainer import TrainerSpec
 
-Suggest = Callable[[optuna.Trial, TrainerSpec], dict[str, object]]
+Params = dict[str, object]
+Suggest = Callable[[optuna.Trial, TrainerSpec, TrainConfig], Params]
+
+
+def nothing_first(base: TrainConfig) -> tuple[Params, ...]:
+    """The sampler chooses from the start."""
+    return ()
 
 
 @dataclass(frozen=True)
 class StudySpec:
     """A search space over a base config.
 
-    ``suggest`` draws from an Optuna trial and returns dotted overrides of the config; it does
-    not train, log or read files. ``metric`` is an event key, empty for the trainer's headline.
-    ``first`` are parameter sets tried before the sampler chooses: the plain recipe comes first,
-    because later comparisons take trial 0 as their baseline. ``trials`` counts completed and
-    pruned ones.
+    ``suggest`` draws from an Optuna trial and returns dotted overrides of the base config; it
+    does not train, log or read files. ``metric`` is an event key, empty for the trainer's
+    headline. ``first`` gives parameter sets tried before the sampler chooses: the plain recipe
+    comes first, because later comparisons take trial 0 as their baseline. ``trials`` counts
+    completed and pruned ones. No trial is pruned before ``warmup`` of its epochs, a share, nor
+    before ``startup_trials`` trials were drawn at random.
     """
 
     name: str
@@ -35,17 +43,22 @@ class StudySpec:
     metric: str = ""
     direction: Direction = "maximize"
     trials: int = 12
-    first: tuple[Mapping[str, object], ...] = ()
+    first: Callable[[TrainConfig], tuple[Params, ...]] = nothing_first
     seed: int = 0
     startup_trials: int = 5
-    warmup_epochs: int = 3
+    warmup: float = 0.6
     config: Path | None = None
 
-    def suggest_fixed(
-        self, params: Mapping[str, object], trainer: TrainerSpec
-    ) -> dict[str, object]:
+    def overrides(
+        self, params: Mapping[str, object], trainer: TrainerSpec, base: TrainConfig
+    ) -> Params:
         """The overrides that a stored trial's parameters stand for."""
-        return self.suggest(cast(optuna.Trial, FixedTrial(dict(params))), trainer)
+        return self.suggest(cast(optuna.Trial, FixedTrial(dict(params))), trainer, base)
+
+
+def learning_rate(base: TrainConfig) -> float:
+    """The config's ``optimizer.lr0``."""
+    return float(base.flat()["optimizer.lr0"])
 
 
 def find(name: str) -> StudySpec:

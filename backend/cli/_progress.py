@@ -92,6 +92,8 @@ class TrainingReader:
         elif isinstance(event, RunFinished):
             best = "" if self._best is None else f", best {self._headline} {self._best:.3f}"
             reason = f": {event.reason}" if event.status == "failed" else ""
+            if event.refused:
+                return
             self._owner.say(f"  {self._label}: {event.status}{best}{reason}")
 
     def close(self) -> None:

@@ -80,6 +80,8 @@ def conclude(work: "WorkDir", finished: "RunFinished") -> None:
     """Say how a training ended; raise what it failed with."""
     from backend.core.errors import TrainingError
 
+    if finished.refused:
+        raise TrainingError(finished.reason)
     if finished.status == "failed":
         raise TrainingError(f"{finished.reason} (everything it printed: {work.output})")
     show(f"{finished.status}{': ' + finished.reason if finished.reason else ''}")

@@ -38,6 +38,7 @@ class TrainConfig(Section):
     experiment: str = Field("assay", description="The MLflow experiment.")
     seed: int = Field(0, ge=0)
     device: str = Field("auto", description="cpu, cuda:0, or auto: the first GPU, else the CPU.")
+    epochs: int = Field(50, ge=1)
     freeze: FreezeConfig = FreezeConfig()
 
     def flat(self) -> dict[str, str]:

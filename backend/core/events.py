@@ -109,13 +109,18 @@ class Noted(Record):
 
 
 class RunFinished(Record):
-    """The last event. ``best`` is the path of the best checkpoint, if one was saved."""
+    """The last event. ``best`` is the path of the best checkpoint, if one was saved.
+
+    ``interrupted``: the process was stopped from outside, and the same run may be tried again.
+    ``refused``: the input was found wrong before anything was trained.
+    """
 
     type: Literal["RunFinished"] = "RunFinished"
     status: Literal["finished", "stopped", "pruned", "failed"]
     reason: str = ""
     best: str | None = None
     interrupted: bool = False
+    refused: bool = False
 
 
 Event = Annotated[

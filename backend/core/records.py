@@ -64,7 +64,7 @@ class Run(Record):
 
     ``key`` names the work directory and never changes; ``mlflow_run_id`` does when a run is
     replayed. ``metrics`` holds the last value of each key, ``best`` the value at the best
-    checkpoint. Times are Unix seconds.
+    checkpoint (keys without a split: of its final evaluation). Times are Unix seconds.
     """
 
     key: str
@@ -98,7 +98,7 @@ class Series(Record):
 class EvalReport(Record):
     """Scores of one checkpoint on one split.
 
-    ``predictions`` and ``ground_truth`` are COCO files (for detection) that hold what the
+    ``checkpoint`` is the file's path. ``predictions`` and ``ground_truth`` are COCO files (for detection) that hold what the
     scores were computed from, so that a paired comparison can resample ``units``.
     ``evaluator`` names code and version; reports of different evaluators are not compared.
     ``settings`` are what else changes the numbers (image size, confidence floor ...).

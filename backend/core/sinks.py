@@ -1,14 +1,14 @@
 """Where events go, and how they are read back."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from pydantic import ValidationError
 
 from backend.core.errors import StoreError
-from backend.core.events import Envelope
+from backend.core.events import Envelope, RunStarted
 
 
 class EventSink(Protocol):
@@ -52,6 +52,24 @@ class Fanout:
                 errors.append(error)
         if errors:
             raise errors[0]
+
+
+class Deferred:
+    """Makes a sink when a run really starts; a run that never does leaves no trace in it."""
+
+    def __init__(self, make: Callable[[], EventSink]) -> None:
+        self._make = make
+        self._sink: EventSink | None = None
+
+    def receive(self, envelope: Envelope) -> None:
+        if self._sink is None and isinstance(envelope.event, RunStarted):
+            self._sink = self._make()
+        if self._sink is not None:
+            self._sink.receive(envelope)
+
+    def close(self) -> None:
+        if self._sink is not None:
+            self._sink.close()
 
 
 class JsonlSink:

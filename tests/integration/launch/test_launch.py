@@ -12,7 +12,7 @@ import pytest
 from backend import launch
 from backend.core.errors import CheckpointError, DataError, StoreError, TrainingError
 from backend.core.events import CheckpointSaved, Envelope, MetricsLogged, RunFinished, RunStarted
-from backend.core.sinks import MemorySink, read_events
+from backend.core.sinks import Deferred, MemorySink, read_events
 from backend.core.trainer import EvalRequest
 from backend.core.workdir import WorkDir
 from backend.tracking.home import Home
@@ -108,13 +108,29 @@ def test_an_error_is_told_in_a_sentence_and_kept_in_full(
     assert "Traceback" in work.output_tail()
 
 
-def test_a_users_mistake_leaves_no_traceback(
-    home: Home, tmp_path: Path, workers: launch.Workers
-) -> None:
-    missing = ToyConfig(data=tmp_path / "absent.json")
-    work, finished, _ = supervise(home, missing, workers)
+def test_refused_input_leaves_nothing(home: Home, tmp_path: Path, workers: launch.Workers) -> None:
+    work = launch.prepare(home, ToyConfig(data=tmp_path / "absent.json"), SPEC)
+    made: list[MemorySink] = []
+
+    def make() -> MemorySink:
+        made.append(MemorySink())
+        return made[-1]
+
+    finished = launch.supervise(work, lambda: [Deferred(make)], workers)
+    assert finished.refused
     assert finished.reason == f"{tmp_path / 'absent.json'}: no such dataset file"
-    assert "Traceback" not in work.output_tail()
+    assert not work.path.exists()
+    assert made == [], "nothing reached a store"
+
+
+def test_a_finished_run_is_not_trained_again(
+    home: Home, config: ToyConfig, workers: launch.Workers
+) -> None:
+    work, *_ = supervise(home, config, workers)
+    before = work.events.read_bytes()
+    with pytest.raises(TrainingError, match="is finished; to train further, start a new run"):
+        launch.supervise(work, lambda: [], workers)
+    assert work.events.read_bytes() == before
 
 
 def test_an_interrupted_run_continues(
@@ -220,6 +236,7 @@ def test_evaluation_errors_come_back_as_what_they_are(
     )  # fmt: skip
     with pytest.raises(CheckpointError, match="no such weight file"):
         launch.evaluate(config, [request], tmp_path / "one", workers, CATALOG)
+    assert not (tmp_path / "one").exists()
     other = request.model_copy(update={"split": "moon"})
     with pytest.raises(DataError, match="no split 'moon'"):
         launch.evaluate(config, [other], tmp_path / "two", workers, CATALOG)
@@ -231,10 +248,10 @@ def test_a_trainer_that_cannot_be_imported_is_named(
     work = launch.prepare(home, config, SPEC)
     text = work.run.read_text().replace("tests.support.toy:ToyTrainer", "no_such_package.x:Y")
     work.run.write_text(text)
-    finished = launch.supervise(work, lambda: [], workers)
-    assert finished.status == "failed"
-    assert "no_such_package.x:Y cannot be imported" in finished.reason
     from backend.worker import load_trainer
 
     with pytest.raises(TrainingError, match="cannot be imported"):
         load_trainer(work)
+    finished = launch.supervise(work, lambda: [], workers)
+    assert finished.refused
+    assert "no_such_package.x:Y cannot be imported" in finished.reason

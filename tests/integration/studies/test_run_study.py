@@ -22,7 +22,7 @@ from studies._spec import find
 from tests.support.toy import CATALOG, ToyConfig, write_toy_data
 
 ROOT = Path(__file__).parents[3]
-SPEC = replace(find("freezing"), startup_trials=3, warmup_epochs=1)
+SPEC = replace(find("freezing"), startup_trials=3, warmup=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +84,9 @@ def test_the_same_seed_draws_the_same_trials(
 def test_a_poor_trial_is_pruned_and_its_run_says_so(
     run: StudyRun, workers: launch.Workers
 ) -> None:
-    good = {"freeze.strategy": "full", "optimizer.lr0": 2e-2, "layer_decay": False}
-    poor = {"freeze.strategy": "full", "optimizer.lr0": 1e-4, "layer_decay": False}
-    spec = replace(SPEC, first=(good, good, good, poor))
+    good = {"freeze.strategy": "full", "optimizer.lr0": 0.1, "optimizer.layer_decay": None}
+    poor = {"freeze.strategy": "full", "optimizer.lr0": 0.0125, "optimizer.layer_decay": None}
+    spec = replace(SPEC, first=lambda base: (good, good, good, poor))
     base = run.base.replace({"epochs": 30, "work": 200})
     record = run_study(replace(run, spec=spec, base=base), workers)
     assert [trial.state for trial in record.trials] == ["complete"] * 3 + ["pruned"]
@@ -109,6 +109,7 @@ def test_a_killed_training_is_tried_again(run: StudyRun, workers: launch.Workers
 def test_a_killed_study_is_continued_and_loses_no_trial(
     run: StudyRun, workers: launch.Workers, tmp_path: Path
 ) -> None:
+    run = replace(run, base=run.base.replace({"epochs": 20, "work": 500}))
     script = tmp_path / "study.py"
     script.write_text(
         "from pathlib import Path\n"
@@ -118,15 +119,15 @@ def test_a_killed_study_is_continued_and_loses_no_trial(
         "from studies._spec import find\n"
         "from tests.support.toy import CATALOG, ToyConfig\n"
         "if __name__ == '__main__':\n"
-        "    spec = replace(find('freezing'), startup_trials=3, warmup_epochs=1)\n"
-        f"    base = ToyConfig(data={str(run.base.data)!r}, epochs=100000, work=60)\n"
+        "    spec = replace(find('freezing'), startup_trials=3, warmup=0.3)\n"
+        f"    base = ToyConfig(data={str(run.base.data)!r}, epochs=20, work=500)\n"
         f"    run_study(StudyRun(home=Home(Path({str(run.home.root)!r})), spec=spec, base=base,\n"
         "        name='toy', trials=4, catalog=CATALOG))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
     parent = subprocess.Popen([sys.executable, str(script)], env=environment)
     end = time.monotonic() + 120
-    while not any(p.stat().st_size > 5000 for p in run.home.work.glob("*/events.jsonl")):
+    while not any(p.stat().st_size > 4000 for p in run.home.work.glob("*/events.jsonl")):
         assert time.monotonic() < end
         assert parent.poll() is None
         time.sleep(0.1)
@@ -142,11 +143,28 @@ def test_a_killed_study_is_continued_and_loses_no_trial(
 
 
 def test_trials_that_fail_by_their_own_fault_end_the_study(
+    run: StudyRun, workers: launch.Workers
+) -> None:
+    broken = replace(run, base=run.base.replace({"crash": "always"}))
+    with pytest.raises(StudyError, match=r"3 trials in a row failed; the last: .*the toy broke"):
+        run_study(broken, workers)
+    assert {r.status for r in MlflowStore(run.home).runs()} == {"failed"}
+
+
+def test_refused_input_ends_the_study_before_anything_is_trained(
     run: StudyRun, workers: launch.Workers, tmp_path: Path
 ) -> None:
-    wrong = run.base.replace({"data": str(tmp_path / "absent.json")})
-    with pytest.raises(StudyError, match=r"3 trials in a row failed; the last: .*no such dataset"):
-        run_study(replace(run, base=wrong), workers)
+    wrong = replace(run, base=run.base.replace({"data": str(tmp_path / "absent.json")}))
+    with pytest.raises(StudyError, match=r"absent.json: no such dataset file$"):
+        run_study(wrong, workers)
+    assert list(run.home.work.iterdir()) == []
+    store = MlflowStore(run.home)
+    assert store.runs() == []
+    assert store.studies() == []
+    record = run_study(replace(run, trials=2), workers)
+    complete = [t for t in record.trials if t.state == "complete"]
+    assert complete[-1].params["freeze.strategy"] == "full", "the plain trial is not lost"
+    assert len(complete) == 2
 
 
 def test_two_trials_at_a_time(run: StudyRun, workers: launch.Workers) -> None:
@@ -172,6 +190,13 @@ def test_a_foreign_study_database_is_named(run: StudyRun, workers: launch.Worker
     with pytest.raises(StoreError, match=r"optuna.db.*cannot be used as a study database"):
         run_study(run, workers)
     assert list(run.home.work.iterdir()) == [], "nothing was started"
+
+
+def test_a_changed_base_config_is_refused(run: StudyRun, workers: launch.Workers) -> None:
+    run_study(replace(run, trials=1), workers)
+    other = replace(run, base=run.base.replace({"epochs": 9, "seed": 5}))
+    with pytest.raises(StudyError, match="stored with another config: epochs 3 -> 9, seed 0 -> 5"):
+        run_study(other, workers)
 
 
 def test_an_absent_study_is_answered_with_the_stored_ones(run: StudyRun) -> None:

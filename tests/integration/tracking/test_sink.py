@@ -9,7 +9,7 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 
 from backend.core.errors import StoreError
-from backend.core.events import Event, MetricsLogged, RunFinished
+from backend.core.events import Evaluated, Event, MetricsLogged, RunFinished
 from backend.core.workdir import WorkDir
 from backend.tracking.client import connect, find_models, find_runs
 from backend.tracking.home import Home
@@ -19,6 +19,7 @@ from tests.support.scripted_run import (
     START,
     all_events,
     epoch_events,
+    evaluated,
     log_run,
     make_work,
     started,
@@ -128,6 +129,25 @@ def test_a_stream_without_an_end_is_a_failed_run(home: Home) -> None:
     run = MlflowStore(home).run(KEY)
     assert run.status == "failed"
     assert "interrupted" in run.reason
+
+
+def test_further_evaluations_keep_apart(home: Home) -> None:
+    work = make_work(home, KEY)
+    first = epoch_events(work, 1, 0.5, True)
+    here = evaluated(work, 1)
+    there = here.report.model_copy(update={"data": "/data/source/data.yaml", "split": "holdout"})
+    by_path = here.report.model_copy(
+        update={"checkpoint": str(work.path / "checkpoints" / "epoch-1.safetensors")}
+    )
+    alien = there.model_copy(update={"checkpoint": "0" * 64, "metrics": {"AR": 0.25}})
+    reports = [here, Evaluated(report=there), Evaluated(report=by_path), Evaluated(report=alien)]
+    _log(home, work, [started(), *first, *reports])
+    best = MlflowStore(home).run(KEY).best
+    assert best["mAP50-95"] == best["source-holdout/mAP50-95"] == 0.75
+    assert best["source-holdout/AR"] == 0.25
+    folder = Path(only_run(connect(home)).info.artifact_uri) / "evaluation"
+    assert (folder / "source-holdout" / "report.json").is_file()
+    assert json.loads((folder / "report.json").read_text())["split"] == "val"
 
 
 def test_an_overwritten_checkpoint_is_gone(home: Home) -> None:
