@@ -95,11 +95,6 @@ class Projection:
                 self._finished = event
         return []
 
-    @property
-    def waiting(self) -> int:
-        """How many metric rows wait for ``flush``."""
-        return len(self._rows)
-
     def flush(self) -> list[Call]:
         """The calls that write the metrics seen so far."""
         rows, self._rows = self._rows, []

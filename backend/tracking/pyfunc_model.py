@@ -37,10 +37,12 @@ class Detector(PythonModel):  # type: ignore[misc]
         self._predictor = trainer.predictor(weights)
 
     def predict(
-        self, context: Any, model_input: list[Any], params: dict[str, Any] | None = None
-    ) -> Any:
-        """Detect objects in images: uint8 RGB arrays (height, width, 3), or paths of files.
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Detect objects in images: a list, or a table with one column.
 
+        Images are uint8 RGB arrays (height, width, 3), or paths of files. (The annotation names
+        the table only, because it is the one that MLflow takes without checks or warnings.)
         Gives a table with one row per box; ``image`` counts the inputs from zero, corners are
         in pixels. ``params["conf"]`` is the lowest score that counts.
         """
@@ -55,7 +57,7 @@ class Detector(PythonModel):  # type: ignore[misc]
 
 
 def _items(model_input: Any) -> Iterable[Any]:
-    """The images of a list, of one array of several, or of a table's only column."""
+    """The images of a list, of an array that stacks them, or of a table's only column."""
     if isinstance(model_input, pd.DataFrame):
         return list(model_input.iloc[:, 0])
     return list(model_input)

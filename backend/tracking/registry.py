@@ -9,8 +9,9 @@ import warnings
 from contextlib import ExitStack
 from pathlib import Path
 
+from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model
+from mlflow.models import ModelSignature
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
@@ -66,8 +67,8 @@ class Registry:
             with tempfile.TemporaryDirectory(dir=self._home.root, prefix=".model-") as folder:
                 model = Path(folder) / "model"
                 _save(model, decision, spec, config_yaml, evidence)
-                source = self._upload(undo, model, decision)
-            version = self._create_version(undo, decision, spec, source)
+                uploaded = self._upload(undo, model, decision)
+            version = self._create_version(undo, decision, spec, uploaded)
             done = decision.model_copy(update={"version": version, "previous": previous})
             self._record(undo, done)
             self._point(decision.model, champion=version, previous=previous)
@@ -111,7 +112,7 @@ class Registry:
             return {}
         return {alias: str(version) for alias, version in aliases.items()}
 
-    def _upload(self, undo: ExitStack, folder: Path, decision: PromotionDecision) -> str:
+    def _upload(self, undo: ExitStack, folder: Path, decision: PromotionDecision) -> LoggedModel:
         model = self._client.create_logged_model(
             experiment_id(self._home, self._client, EXPERIMENT),
             name=f"{decision.model}-{decision.key}".replace(".", "-"),
@@ -119,17 +120,18 @@ class Registry:
             tags={names.KIND: "registered", names.DECISION: decision.key},
         )
         undo.callback(self._client.delete_logged_model, model.model_id)
-        undo.callback(get_artifact_repository(model.artifact_location).delete_artifacts)
+        files = get_artifact_repository(model.artifact_location, self._home.tracking_uri)
+        undo.callback(files.delete_artifacts)
         self._client.log_model_artifacts(model.model_id, str(folder))
         self._client.finalize_logged_model(model.model_id, "READY")
-        return str(model.artifact_location)
+        return model
 
     def _create_version(
         self,
         undo: ExitStack,
         decision: PromotionDecision,
         spec: TrainerSpec,
-        source: str,
+        model: LoggedModel,
     ) -> str:
         try:
             self._client.create_registered_model(decision.model)
@@ -139,11 +141,14 @@ class Registry:
                 raise
         version = self._client.create_model_version(
             decision.model,
-            source,
+            model.artifact_location,
             run_id=self._run_id(decision.checkpoint),
             tags=_version_tags(decision, spec),
             description="\n".join(decision.reasons),
-        )  # with a model_id, MLflow 3.17 would ask its global tracking URI for the run
+            # a server wants to know whose files these are; without one, MLflow 3.17 would look
+            # for the model at its global tracking URI
+            model_id=None if self._home.database else model.model_id,
+        )
         undo.callback(self._client.delete_model_version, decision.model, version.version)
         return str(version.version)
 
@@ -202,7 +207,6 @@ def _save(
     """Write the MLflow model: code, weights with their facts, config, evidence."""
     parts = _stage(folder.with_name("parts"), decision, config_yaml, evidence)
     config_class = f"{spec.config.__module__}:{spec.config.__qualname__}"
-    meta = Model()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # hints about typing that MLflow prints on its import, too
         from mlflow.pyfunc import save_model  # noqa: PLC0415
@@ -218,10 +222,8 @@ def _save(
             artifacts={part.stem: str(part) for part in sorted(parts.iterdir())},
             code_paths=[str(path) for path in _code((spec.entry, config_class))],
             pip_requirements=[_pinned(name) for name in _requirements(spec)],
-            mlflow_model=meta,
+            signature=ModelSignature(outputs=BOXES, params=SCORE_FLOOR),
         )
-    meta.signature.outputs, meta.signature.params = BOXES, SCORE_FLOOR
-    meta.save(str(folder / "MLmodel"))
 
 
 def _stage(

@@ -50,12 +50,11 @@ class MlflowSink:
         self._home = home
         self._work = WorkDir(work_dir)
         self._patience = patience
+        self._past = max((e.seq for e in Tail(self._work.events).poll()), default=-1)
         self._client = connect(home)
         with store_errors(home):
             self._old, self._run_id, experiment = _open(home, self._client, self._work)
         self._projection = Projection(self._client, self._run_id, experiment, self._work)
-        self._past = len(Tail(self._work.events).poll())
-        self._seen = 0
         self._queue: queue.SimpleQueue[Envelope | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._deadline = float("inf")
@@ -84,9 +83,8 @@ class MlflowSink:
             while batch := self._next_batch():
                 for envelope in batch:
                     self._attempt(self._projection.add(envelope))
-                    self._seen += 1
                 self._attempt(self._projection.flush())
-                if self._seen > self._past:
+                if batch[-1].seq > self._past:
                     self._attempt(self._replace_old())
             self._attempt(self._projection.close())
             self._attempt(self._replace_old())
