@@ -1,5 +1,6 @@
 """Old versus new: find both sides, score them today by the same code, and compare."""
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -71,14 +72,28 @@ def _from_run(home: Home, store: RunStore, name: str, which: str, catalog: Catal
 
 def _from_file(path: Path, catalog: Catalog) -> Side:
     work = WorkDir(path.parent.parent)
-    digest = sha256(path)
+    facts = _facts(path)
+    checkpoint = Checkpoint(
+        path=str(path),
+        sha256=sha256(path),
+        step=int(facts.get("step", 0)),
+        epoch=int(facts.get("epoch", 0)),
+    )
     if not work.run.exists():
-        checkpoint = Checkpoint(path=str(path), sha256=digest, step=0, epoch=0)
         return Side(Contender(label=path.name, checkpoint=checkpoint, trainer=""), None)
     run = work.read_run()
     config = load_config(work.config, catalog=catalog)
-    checkpoint = Checkpoint(path=str(path), sha256=digest, step=0, epoch=0, run=run.key)
+    checkpoint = checkpoint.model_copy(update={"run": run.key})
     return Side(_contender(checkpoint, f"{run.name} {path.stem}", config), config)
+
+
+def _facts(path: Path) -> dict[str, int]:
+    """What the checkpoint's JSON says of its step and epoch; nothing for a foreign file."""
+    beside = path.with_suffix(".json")
+    if path.suffix != ".safetensors" or not beside.exists():
+        return {}
+    facts = json.loads(beside.read_text(encoding="utf-8"))
+    return {key: facts[key] for key in ("step", "epoch") if isinstance(facts.get(key), int)}
 
 
 def _contender(checkpoint: Checkpoint, label: str, config: TrainConfig) -> Contender:
