@@ -93,10 +93,8 @@ class Demo:
                 {"model": weights, "data": str(data[name]), "source": str(data["source"])},
             )
             targets.append(self._target(name, base))
-        show(
-            "5/6  promotion: plain fine-tuning first, then the best of the study through the gate"
-        )
-        decisions = self._promote(targets[-1])
+        show("5/6  promotion: three candidates meet the gate")
+        decisions = self._promote(*targets)
         show("6/6  the champion in a fresh process")
         served = self._serve(data["target-same"])
         self._summary(source, targets, decisions, served)
@@ -105,7 +103,7 @@ class Demo:
         """Train once; a run of the same config that finished earlier is used again."""
         for run in self.store.runs():
             if run.status == "finished" and run.params == config.flat():
-                show(f"     found run {run.key}")
+                show(f"     found run {run.key}, trained before")
                 return run
         work = launch.prepare(self.home, config, CATALOG[config.kind])
         with TrainingProgress() as progress:
@@ -133,10 +131,13 @@ class Demo:
         winner = next(trial for trial in study.trials if trial.number == best)
         verdict = self._compare(plain.run, winner.run) if winner.run != plain.run else None
         again = base.replace(
-            {**spec.overrides(plain.params, CATALOG[base.kind], base), "seed": base.seed + 1,
-             "name": f"digits-{name}/plain, another seed"}
-        )  # fmt: skip
-        seeds = self._compare(plain.run, self._train(again).key)
+            {
+                **spec.overrides(winner.params, CATALOG[base.kind], base),
+                "seed": base.seed + 1,
+                "name": f"digits-{name}/best, another seed",
+            }
+        )
+        seeds = self._compare(winner.run, self._train(again).key)
         return Target(name, study, verdict, seeds)
 
     def _compare(self, old: str, new: str) -> Comparison:
@@ -193,7 +194,7 @@ class Demo:
         best = source.best.get(source.headline)
         show("", f"source model: {source.headline} {number(best, 3)} (run {source.key})", "")
         show(table("what the studies found (mAP50-95 on the holdout, which no trial saw)",
-                   ("target", "", "plain", "new", "difference", "95% interval", "verdict"),
+                   ("target", "old → new", "old", "new", "difference", "95% interval", "verdict"),
                    [row for target in targets for row in _rows(target)]))  # fmt: skip
         for target in targets:
             show("", *_findings(target))
@@ -214,7 +215,10 @@ class Demo:
 
 def _rows(target: Target) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
-    pairs = (("best of study", target.verdict), ("plain, another seed", target.seeds))
+    pairs = (
+        ("plain → best of study", target.verdict),
+        ("best → best, another seed", target.seeds),
+    )
     for label, comparison in pairs:
         if comparison is None:
             rows.append((target.name, label, "", "", "", "", "plain won the study"))

@@ -1,5 +1,6 @@
 """Run a study to its number of trials, and project it for readers."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +60,13 @@ def run_study(run: StudyRun, workers: launch.Workers | None = None) -> StudyReco
         run.home, run.name, run.spec.direction, run.spec.seed, run.spec.startup_trials,
         round(run.spec.warmup * run.base.epochs),
     )  # fmt: skip
+
+    one_at_a_time = threading.Lock()
+
+    def show() -> None:
+        with one_at_a_time:
+            _project(run, study, metric)
+
     with _storage.storage_errors(run.home):
         _declare(study, run, metric)
         _storage.reclaim(run.home, study)
@@ -66,9 +74,9 @@ def run_study(run: StudyRun, workers: launch.Workers | None = None) -> StudyReco
             home=run.home, study=run.name, spec=run.spec, base=run.base, trainer=trainer,
             metric=metric, workers=workers or launch.Workers(trainer.preload),
             interrupt=Interrupt(), catalog=run.catalog, watch=run.watch,
-            started=lambda: _project(run, study, metric),
+            started=show,
         )  # fmt: skip
-        driver = Driver(study, objective, run.trials, lambda: _project(run, study, metric))
+        driver = Driver(study, objective, run.trials, show)
         driver.run(run.concurrent)
         return record(study, metric)
 
@@ -102,12 +110,10 @@ def _declare(study: optuna.Study, run: StudyRun, metric: str) -> None:
     study.set_user_attr("target", run.trials)
 
 
-def _project(run: StudyRun, study: optuna.Study, metric: str) -> StudyRecord:
+def _project(run: StudyRun, study: optuna.Study, metric: str) -> None:
     from backend.tracking.writer import log_study  # noqa: PLC0415 (MLflow takes seconds to import)
 
-    projected = record(study, metric)
-    log_study(run.home, projected)
-    return projected
+    log_study(run.home, record(study, metric))
 
 
 def record(study: optuna.Study, metric: str) -> StudyRecord:

@@ -70,9 +70,9 @@ def _run(home: "Home", work: "WorkDir", preload: tuple[str, ...]) -> None:
     from backend import launch
     from backend.cli._progress import TrainingProgress
 
-    show(f"run {work.path.name}")
     with TrainingProgress() as progress:
-        finished = launch.run(home, work, launch.Workers(preload), [progress.reader()])
+        reader = progress.reader(f"run {work.path.name}")
+        finished = launch.run(home, work, launch.Workers(preload), [reader])
     conclude(work, finished)
 
 
@@ -84,7 +84,8 @@ def conclude(work: "WorkDir", finished: "RunFinished") -> None:
         raise TrainingError(finished.reason)
     if finished.status == "failed":
         raise TrainingError(f"{finished.reason} (everything it printed: {work.output})")
-    show(f"{finished.status}{': ' + finished.reason if finished.reason else ''}")
+    if finished.reason:
+        show(f"{finished.status}: {finished.reason}")
     if finished.best:
         show(f"best checkpoint: {work.path / finished.best}")
 

@@ -63,8 +63,10 @@ class Home:
         locked, damaged, not MLflow's, or of another MLflow version.
         """
         with store_errors(self.root):
-            for folder in (self.root, self.artifacts, self.work):
-                folder.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(parents=True, exist_ok=True)
         if self.database:
             with store_errors(self.database):
                 sqlite.prepare(self.database)
+        with store_errors(self.root):
+            for folder in (self.artifacts, self.work):
+                folder.mkdir(exist_ok=True)

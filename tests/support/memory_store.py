@@ -50,16 +50,19 @@ class MemoryStore:
         self.version += 1
 
     def change_token(self) -> str:
-        if self.broken:
-            raise StoreError(self.broken)
+        self._check()
         return str(self.version)
 
-    def runs(self) -> list[Run]:
+    def _check(self) -> None:
         if self.broken:
             raise StoreError(self.broken)
+
+    def runs(self) -> list[Run]:
+        self._check()
         return sorted(self.run_list, key=lambda run: -run.started)
 
     def run(self, key: str) -> Run:
+        self._check()
         for field in ("key", "name", "mlflow_run_id"):
             hits = [run for run in self.run_list if getattr(run, field) == key]
             if len(hits) == 1:
@@ -70,26 +73,33 @@ class MemoryStore:
         return hits[0]
 
     def metric_names(self, keys: Sequence[str]) -> list[str]:
+        self._check()
         return sorted({metric for key, metric in self.curves if key in set(keys)})
 
     def series(self, keys: Sequence[str], metrics: Sequence[str]) -> dict[tuple[str, str], Series]:
+        self._check()
         wanted = [(key, metric) for key in keys for metric in metrics]
         return {pair: self.curves[pair] for pair in wanted if pair in self.curves}
 
     def checkpoints(self, key: str) -> list[Checkpoint]:
+        self._check()
         return sorted(self.saved.get(key, []), key=lambda checkpoint: checkpoint.step)
 
     def studies(self) -> list[StudyRecord]:
+        self._check()
         return list(self.study_list)
 
     def comparisons(self) -> list[Comparison]:
+        self._check()
         return sorted(self.comparison_list, key=lambda c: -c.created)
 
     def promotions(self, model: str | None = None) -> list[PromotionDecision]:
+        self._check()
         chosen = [d for d in self.decisions if model is None or d.model == model]
         return sorted(chosen, key=lambda decision: -decision.created)
 
     def champions(self) -> dict[str, Checkpoint]:
+        self._check()
         return dict(self.aliases)
 
     def replace_run(self, key: str, **changes: object) -> None:
@@ -192,7 +202,7 @@ def _run(
             "freeze.strategy": strategy, "optimizer.name": "AdamW", "optimizer.lr0": f"{rate!r}",
             "optimizer.layer_decay": "" if decay is None else str(decay),
             "optimizer.weight_decay": "0.0005", "augment.mosaic": "1.0",
-            "data": "/made/digits/target.yaml", "model": "/made/source.safetensors",
+            "data": f"/made/digits/{study or 'target'}.yaml", "model": "/made/source.safetensors",
         },
     )  # fmt: skip
 

@@ -1,0 +1,366 @@
+/* What needs no server: the URL as state, selection, keys, themes. */
+(function () {
+  "use strict";
+
+  const LISTS = ["runs", "metrics"];
+
+  function query() {
+    return new URLSearchParams(window.location.search);
+  }
+
+  function list(name) {
+    return (query().get(name) || "").split(",").filter(Boolean);
+  }
+
+  function encode(params) {
+    const parts = [];
+    params.forEach((value, key) => {
+      if (value !== "") {
+        parts.push(key + "=" + encodeURIComponent(value).replace(/%2C/g, ",").replace(/%2F/g, "/"));
+      }
+    });
+    return parts.length ? "?" + parts.join("&") : "";
+  }
+
+  /* Change some keys of the query. A new path makes a step for the back button. */
+  function go(changes, path, step) {
+    const params = query();
+    for (const [key, value] of Object.entries(changes)) {
+      const text = LISTS.includes(key) && Array.isArray(value) ? value.join(",") : value;
+      if (text === null || text === undefined || text === "") params.delete(key);
+      else params.set(key, String(text));
+    }
+    const there = path && path !== window.location.pathname;
+    const url = (path || window.location.pathname) + encode(params);
+    if (url === window.location.pathname + window.location.search) return;
+    if (there || step) window.history.pushState({}, "", url);
+    else window.history.replaceState(window.history.state, "", url);
+    window.dispatchEvent(new PopStateEvent("popstate"));
+  }
+
+  const nothing = () => window.dash_clientside.no_update;
+
+  function grid(id) {
+    try {
+      return window.dash_ag_grid ? window.dash_ag_grid.getApi(id) : null;
+    } catch (error) {
+      return null;
+    }
+  }
+
+  function shownGrid() {
+    return grid("runs-grid") || grid("studies-grid");
+  }
+
+  function focusedKey() {
+    const api = shownGrid();
+    const cell = api && api.getFocusedCell();
+    if (!cell) return null;
+    const row = cell.rowPinned
+      ? api.getPinnedTopRow(cell.rowIndex)
+      : api.getDisplayedRowAtIndex(cell.rowIndex);
+    return row && row.data ? row.data.key : null;
+  }
+
+  function compare() {
+    if (list("runs").length && window.location.pathname !== "/compare")
+      go({ comparison: null }, "/compare");
+  }
+
+  function same(a, b) {
+    return a.length === b.length && a.every((item, i) => item === b[i]);
+  }
+
+  function keysOf(selected) {
+    if (!selected) return [];
+    if (Array.isArray(selected)) return selected.map((row) => row.key).filter(Boolean);
+    return selected.ids || [];
+  }
+
+  window.dash_clientside = window.dash_clientside || {};
+  window.dash_clientside.assay = {
+    boot: () => document.documentElement.getAttribute("data-mantine-color-scheme") || "light",
+
+    scheme: () => document.documentElement.getAttribute("data-mantine-color-scheme") || "light",
+
+    retheme: (scheme, templates, figures) =>
+      figures.map((figure) =>
+        figure
+          ? { ...figure, layout: { ...figure.layout, template: templates[scheme] } }
+          : nothing()
+      ),
+
+    live: (checked) => !checked,
+    help: () => true,
+
+    tabs(href, pages) {
+      const here = window.location.pathname.replace(/\/+$/, "") || "/";
+      const page = pages.find(([path]) => path === here);
+      document.title = (page ? page[1] + " · " : "") + "Assay";
+      return pages.flatMap(([path]) => [
+        path + window.location.search,
+        path === here ? "page-tab active" : "page-tab",
+      ]);
+    },
+
+    /* --- runs ----------------------------------------------------------- */
+    baseline(search, known) {
+      const wanted = query().get("baseline") || "";
+      return wanted === known ? nothing() : wanted;
+    },
+
+    select(selected, rows) {
+      if (!Array.isArray(selected)) return;
+      const now = keysOf(selected);
+      const here = new Set((rows || []).map((row) => row.key));
+      const kept = list("runs").filter((key) => now.includes(key) || !here.has(key));
+      go({ runs: kept.concat(now.filter((key) => !kept.includes(key))) });
+    },
+
+    showSelection(search, selected) {
+      const wanted = list("runs");
+      const shown = keysOf(selected).slice().sort();
+      const n = wanted.length;
+      return [
+        selected && same(shown, wanted.slice().sort()) ? nothing() : { ids: wanted },
+        n ? "Compare " + n : "Compare",
+        n === 0,
+        n !== 1,
+        n === 0,
+      ];
+    },
+
+    filterRuns(text) {
+      const api = grid("runs-grid");
+      if (api) api.setGridOption("quickFilterText", text || "");
+      go({ q: text || null });
+    },
+
+    countRuns(shown, all) {
+      const total = (all || []).length;
+      const n = (shown || []).length;
+      const text = n < total ? n + " of " + total + " runs match" : "";
+      const none = total > 0 && n === 0;
+      const hidden = { display: "none" };
+      return [text, none ? {} : hidden, none ? hidden : {}];
+    },
+
+    /* --- compare -------------------------------------------------------- */
+    derive(search, ...known) {
+      const parts = [
+        ["runs", "baseline", "comparison"],
+        ["runs", "baseline", "comparison", "metrics", "x", "log", "smooth"],
+        ["runs", "baseline", "comparison", "values", "params"],
+      ].map((keys) => {
+        const params = query();
+        [...params.keys()].forEach((key) => keys.includes(key) || params.delete(key));
+        return encode(params);
+      });
+      return [...parts.map((part, i) => (part === known[i] ? nothing() : part)), window.location.href];
+    },
+
+    /* What was zoomed, so that the server can send more points and keep the ranges. */
+    zoom(relayout, figure, known) {
+      const event = relayout || {};
+      const layout = figure.layout;
+      const next = Object.assign({ x: null, y: null }, known);
+      let news = false;
+      for (const axis of ["x", "y"]) {
+        const name = axis + "axis";
+        const range = event[name + ".range"] || [event[name + ".range[0]"], event[name + ".range[1]"]];
+        if (range.every((end) => typeof end === "number")) {
+          next[axis] = [Math.min(...range), Math.max(...range)];
+          news = true;
+        } else if (event[name + ".autorange"] && next[axis]) {
+          next[axis] = null;
+          news = true;
+        }
+      }
+      if (!news) return nothing();
+      next.title = layout.xaxis.title.text;
+      next.log = layout.yaxis.type === "log";
+      return next.x || next.y ? next : null;
+    },
+
+    readControls(search, defaults) {
+      const params = query();
+      const metrics = list("metrics");
+      const smooth = Number(params.get("smooth")) || 0;
+      return [
+        metrics.length || !defaults ? metrics : defaults.split(","),
+        params.get("x") || "step",
+        params.get("log") === "1",
+        smooth,
+        params.get("values") || "best",
+        params.get("params") || "diff",
+        smooth ? smooth.toFixed(2) : "off",
+      ];
+    },
+
+    writeControls(metrics, x, log, smooth, values, params, defaults) {
+      if (!window.location.pathname.startsWith("/compare")) return;
+      const chosen = (metrics || []).join(",");
+      if (!chosen && defaults) {
+        window.dash_clientside.set_props("control-metrics", { value: defaults.split(",") });
+      }
+      const before = query().get("smooth") || "";
+      const now = smooth ? String(smooth) : "";
+      go(
+        {
+          metrics: chosen === defaults ? null : chosen,
+          x: x === "step" ? null : x,
+          log: log ? "1" : null,
+          smooth: now,
+          values: values === "best" ? null : values,
+          params: params === "diff" ? null : params,
+        },
+        null,
+        before === now
+      );
+    },
+
+    /* --- studies -------------------------------------------------------- */
+    study(search, known) {
+      const wanted = query().get("study") || "";
+      return wanted === known ? nothing() : wanted;
+    },
+
+    pickStudy(name, names) {
+      const now = query().get("study");
+      if (!name || name === now || (!now && name === (names || [])[0])) return;
+      go({ study: name }, null, true);
+    },
+
+    showTrials(search, rows, selected) {
+      const here = new Set((rows || []).map((row) => row.key).filter(Boolean));
+      const wanted = list("runs").filter((key) => here.has(key));
+      const n = list("runs").length;
+      const shown = keysOf(selected).slice().sort();
+      return [
+        same(shown, wanted.slice().sort()) ? nothing() : { ids: wanted },
+        n ? "Compare " + n : "Compare",
+        n === 0,
+      ];
+    },
+
+    compare,
+    clear: () => go({ runs: null }),
+    setBaseline: () => go({ baseline: list("runs")[0] }),
+    exportRuns() {
+      const api = grid("runs-grid");
+      if (api) {
+        api.exportDataAsCsv({
+          fileName: "assay-runs.csv",
+          skipPinnedTop: true,
+          onlySelected: api.getSelectedRows().length > 0,
+          processCellCallback: (params) => (params.value === null ? "" : params.value),
+        });
+      }
+    },
+    resetColumns() {
+      const api = grid("runs-grid");
+      if (api) api.resetColumnState();
+    },
+    clearFilter: () => window.dash_clientside.set_props("runs-filter", { value: "" }),
+  };
+
+  /* Links that change part of the address keep the rest of it as it is now. */
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest && event.target.closest("a[data-go]");
+    if (!link || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    event.preventDefault();
+    go(JSON.parse(link.dataset.go), new URL(link.href).pathname, true);
+  });
+
+  /* --- cells of the tables ------------------------------------------------ */
+  const h = (...args) => window.React.createElement(...args);
+
+  function follow(event, changes) {
+    if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    go(changes, "/compare");
+  }
+
+  const functions = (window.dashAgGridFunctions = window.dashAgGridFunctions || {});
+
+  functions.assayPlain = function (value) {
+    if (value === null || value === undefined || value === "") return "–";
+    if (typeof value === "boolean") return value ? "on" : "off";
+    return typeof value === "number" ? String(Number(value.toPrecision(4))) : value;
+  };
+
+  const cells = (window.dashAgGridComponentFunctions =
+    window.dashAgGridComponentFunctions || {});
+
+  cells.Run = function (props) {
+    const row = props.data;
+    if (!row || !row.key) return null;
+    const parts = [
+      h("span", { key: "dot", className: "dot", style: { background: row.color } }),
+      h(
+        "a",
+        {
+          key: "name",
+          href: "/compare?runs=" + encodeURIComponent(row.key),
+          onClick: (event) => follow(event, { runs: [row.key], comparison: null }),
+          title: "Open " + row.name,
+        },
+        row.name
+      ),
+    ];
+    if (row.champion) {
+      const label = "Champion of " + row.champion;
+      parts.push(
+        h("span", { key: "champion", className: "star", title: label, role: "img", "aria-label": label }, "★")
+      );
+    }
+    if (row.baseline && props.node.rowPinned)
+      parts.push(h("span", { key: "base", className: "tag" }, "baseline"));
+    return h("span", { className: "run-cell" }, parts);
+  };
+
+  cells.Status = function (props) {
+    const state = props.value;
+    if (!state) return null;
+    return h("span", { className: "state" }, [
+      h("span", { key: "mark", className: "state-mark state-" + state }),
+      state,
+    ]);
+  };
+
+  cells.Delta = function (props) {
+    const row = props.data;
+    if (!row || row.delta === null || row.delta === undefined) return null;
+    const tone = row.good === null ? "same" : row.good ? "good" : "bad";
+    const arrow = row.delta > 0 ? "▲" : row.delta < 0 ? "▼" : "";
+    return h("span", { className: "delta " + tone }, [
+      h("span", { key: "arrow", className: "arrow" }, arrow),
+      row.delta_text,
+    ]);
+  };
+
+  /* --- keys --------------------------------------------------------------- */
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input, textarea, select, [contenteditable=true]");
+    if (typing && typing.type !== "checkbox") {
+      if (event.key === "Escape") typing.blur();
+      return;
+    }
+    if (event.metaKey || event.ctrlKey || event.altKey) return;
+    if (event.key === "/") {
+      const box = document.getElementById("runs-filter");
+      if (box) {
+        event.preventDefault();
+        box.focus();
+        box.select();
+      }
+    } else if (event.key === "b") {
+      const key = focusedKey();
+      if (key) go({ baseline: key });
+    } else if (event.key === "c") {
+      compare();
+    } else if (event.key === "?") {
+      window.dash_clientside.set_props("help", { opened: true });
+    }
+  });
+})();

@@ -1,0 +1,198 @@
+"""A stored comparison: the verdict in a sentence, and what it stands on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import html
+
+from backend.core.records import Comparison, Contender, LayerChange, MetricDelta
+from dashboard import ids
+from dashboard.components.cards import facts, panel, state_link, verdict_badge
+from dashboard.components.graph import graph
+from dashboard.figures.comparison import forest, telling, weights
+from dashboard.formatting import count, moment, number, percent, signed
+from dashboard.view import View
+
+_PHRASES = {
+    "better": "{new} is better than {old}",
+    "worse": "{new} is worse than {old}",
+    "equivalent": "{new} is equivalent to {old}",
+    "undecided": "{new} cannot be told apart from {old}",
+}
+
+
+def headline(comparison: Comparison) -> str:
+    """The verdict as a sentence."""
+    names = {"new": comparison.candidate.label, "old": comparison.baseline.label}
+    return _PHRASES[comparison.headline.verdict].format(**names)
+
+
+def detail(comparison: Comparison) -> str:
+    """The number behind the verdict, with its interval and where it comes from."""
+    d, target = comparison.headline, comparison.target
+    text = f"{d.name} {signed(d.delta)} ({number(d.baseline)} → {number(d.candidate)})"
+    if d.low is not None and d.high is not None:
+        text += f", {comparison.confidence:.0%} interval {signed(d.low)} to {signed(d.high)}"
+    if d.wins is not None:
+        text += f"; ahead in {percent(d.wins)} of {comparison.replicates:,} bootstrap replicates"
+    return f"{text} over {count(target.units, target.unit)} of {target.split}."
+
+
+def banner(comparison: Comparison) -> Any:
+    """The verdict on top of the page, with the way to its evidence."""
+    return dmc.Paper(
+        [
+            verdict_badge(comparison.headline.verdict, "lg"),
+            html.Div(
+                [
+                    html.Div(headline(comparison), className="verdict"),
+                    dmc.Text(detail(comparison), size="sm", c="dimmed"),
+                ],
+                className="spring",
+            ),
+            html.A("Evidence ↓", href=f"#{ids.COMPARE_EVIDENCE}", className="button-link quiet"),
+        ],
+        className=f"panel banner {comparison.headline.verdict}",
+    )
+
+
+def evidence(comparison: Comparison, rivals: Sequence[Comparison], view: View, scheme: str) -> Any:
+    """Everything that is stored of a comparison. ``rivals`` are others of the same runs."""
+    per_class = telling(comparison.target.per_class)
+    metrics = panel(
+        "Metrics on the target",
+        _forest("metrics", comparison.target.metrics, comparison, scheme),
+        note="Candidate against baseline; the grey band counts as equivalent.",
+    )
+    classes = panel(
+        f"{comparison.primary} per class",
+        _forest("classes", per_class, comparison, scheme),
+        note=_class_note(comparison.target.per_class, per_class),
+    )
+    parts = [
+        html.Div([metrics, _forgetting(comparison, scheme)], className="stack"),
+        classes,
+        html.Div(_weights(comparison, scheme), className="wide"),
+    ]
+    return html.Section(
+        [
+            _evidence_head(comparison, rivals, view),
+            *(_warning(text) for text in comparison.warnings),
+            html.Div(parts, className="evidence"),
+            panel("Conditions", facts(_conditions(comparison))),
+        ],
+        className="stack",
+        **{"aria-label": "Stored comparison"},
+    )
+
+
+def _evidence_head(comparison: Comparison, rivals: Sequence[Comparison], view: View) -> Any:
+    others = [
+        state_link(
+            [
+                verdict_badge(c.headline.verdict, "xs"),
+                f"{c.candidate.label} against {c.baseline.label}",
+            ],
+            "/compare",
+            view,
+            "rival",
+            comparison=c.key,
+        )
+        for c in rivals
+        if c.key != comparison.key
+    ]
+    return html.Div(
+        [
+            dmc.Title("Old versus new", order=2, className="section-title"),
+            html.Div([verdict_badge(comparison.headline.verdict), html.Span(headline(comparison))],
+                     className="command"),
+            html.Div(["Also stored: ", *others], className="rivals") if others else None,
+        ]
+    )  # fmt: skip
+
+
+def _forgetting(comparison: Comparison, scheme: str) -> Any:
+    source = comparison.source
+    if source is None:
+        body: Any = _none("Not measured: no source dataset was given (config key 'source').")
+        return panel("Forgetting on the source", body)
+    return panel(
+        "Forgetting on the source",
+        _forest("source", source.metrics, comparison, scheme),
+        note=f"The same two checkpoints on {source.split} of the source, "
+        f"{count(source.units, source.unit)}.",
+    )
+
+
+def _weights(comparison: Comparison, scheme: str) -> Any:
+    layers = comparison.weights
+    body: Any = _none("No layers could be compared.")
+    if any(layer.relative is not None for layer in layers):
+        figure = weights(layers, scheme, f"weights-{comparison.key}")
+        label = "Relative change of the weights per layer"
+        body = graph(ids.graph(ids.EVIDENCE, "weights"), figure, label)
+    return panel("Weights moved per layer", body, note=_layer_note(layers))
+
+
+def _forest(name: str, deltas: Sequence[MetricDelta], comparison: Comparison, scheme: str) -> Any:
+    if not any(d.delta is not None for d in deltas):
+        return _none("Nothing was measured.")
+    figure = forest(deltas, comparison.margin, scheme, f"{name}-{comparison.key}")
+    label = f"Differences with {comparison.confidence:.0%} intervals: {name}"
+    return graph(ids.graph(ids.EVIDENCE, name), figure, label)
+
+
+def _conditions(c: Comparison) -> list[tuple[str, Any]]:
+    settings = ", ".join(
+        f"{key} {value}" for key, value in c.target.baseline_report.settings.items()
+    )
+    return [
+        ("Baseline", _contender(c.baseline)),
+        ("Candidate", _contender(c.candidate)),
+        ("Data", html.Span(f"{c.target.data}, {c.target.split}", title=c.target.data_digest)),
+        ("Digest", html.Code(c.target.data_digest[:12], title=c.target.data_digest)),
+        ("Resampled", f"{count(c.target.units, c.target.unit)}, {c.replicates:,} replicates"),
+        ("Interval", f"{c.confidence:.0%}, equal within ±{number(c.margin)}"),
+        ("Evaluator", ", ".join(filter(None, [c.target.evaluator, settings]))),
+        ("Seed", str(c.seed)),
+        ("Made", moment(c.created)),
+    ]
+
+
+def _contender(side: Contender) -> Any:
+    checkpoint = side.checkpoint
+    text = f"{side.label}, epoch {checkpoint.epoch}"
+    return html.Span([text, " ", html.Code(checkpoint.sha256[:12], title=checkpoint.path)])
+
+
+def _class_note(all_: Sequence[MetricDelta], shown: Sequence[MetricDelta]) -> str:
+    absent = [d.name for d in all_ if d.delta is None]
+    notes = []
+    if len(shown) + len(absent) < len(all_):
+        notes.append(f"the {len(shown)} largest of {len(all_)} differences")
+    if absent:
+        notes.append(f"no ground truth for {', '.join(absent)}")
+    return "; ".join(notes).capitalize() + ("." if notes else "")
+
+
+def _layer_note(layers: Sequence[LayerChange]) -> str:
+    still = sum(1 for layer in layers if layer.relative == 0)
+    skipped = [layer for layer in layers if layer.relative is None]
+    moved = (
+        f"{still} of {count(len(layers), 'layer')} did not move" if still else "All layers moved"
+    )
+    notes = [moved] if layers else []
+    if skipped:
+        reasons = sorted({layer.note for layer in skipped if layer.note})
+        why = f" ({', '.join(reasons)})" if reasons else ""
+        notes.append(f"{len(skipped)} not comparable{why}")
+    return "; ".join(notes) + ("." if notes else "")
+
+
+def _warning(text: str) -> Any:
+    return dmc.Alert(text, color="yellow", variant="light", className="warning")
+
+
+def _none(text: str) -> Any:
+    return dmc.Text(text, size="sm", c="dimmed", py="lg")

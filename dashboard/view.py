@@ -1,0 +1,89 @@
+"""What is on screen, as the query string says it. The URL is the only state there is.
+
+Unknown keys are ignored and unreadable values fall back, so an old or a hand-written link
+always opens.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal, Self, cast, get_args
+from urllib.parse import parse_qsl, quote
+
+Axis = Literal["step", "epoch", "time"]
+Summary = Literal["best", "last"]
+
+
+@dataclass(frozen=True)
+class View:
+    """``runs`` are selected on every page; the rest belongs to the page that shows it.
+
+    ``smooth`` is the weight of the moving average, 0 (off) to 0.99.
+    """
+
+    runs: tuple[str, ...] = ()
+    baseline: str = ""
+    metrics: tuple[str, ...] = ()
+    x: Axis = "step"
+    log: bool = False
+    smooth: float = 0.0
+    values: Summary = "best"
+    params: Literal["diff", "all"] = "diff"
+    study: str = ""
+    comparison: str = ""
+    q: str = ""
+
+    @classmethod
+    def parse(cls, search: str | None) -> Self:
+        """The view in a query string such as ``?runs=a,b&baseline=a``."""
+        query = dict(parse_qsl((search or "").removeprefix("?")))
+        return cls(
+            runs=_names(query.get("runs", "")),
+            baseline=query.get("baseline", ""),
+            metrics=_names(query.get("metrics", "")),
+            x=cast(Axis, _one_of(query.get("x"), get_args(Axis))),
+            log=query.get("log") == "1",
+            smooth=_share(query.get("smooth", "")),
+            values=cast(Summary, _one_of(query.get("values"), get_args(Summary))),
+            params="all" if query.get("params") == "all" else "diff",
+            study=query.get("study", ""),
+            comparison=query.get("comparison", ""),
+            q=query.get("q", ""),
+        )
+
+    def search(self) -> str:
+        """The shortest query string that parses to this view."""
+        texts = {
+            "runs": ",".join(self.runs),
+            "baseline": self.baseline,
+            "metrics": ",".join(self.metrics),
+            "x": "" if self.x == "step" else self.x,
+            "log": "1" if self.log else "",
+            "smooth": f"{self.smooth:g}" if self.smooth else "",
+            "values": "" if self.values == "best" else self.values,
+            "params": "" if self.params == "diff" else self.params,
+            "study": self.study,
+            "comparison": self.comparison,
+            "q": self.q,
+        }
+        pairs = [f"{key}={quote(text, safe=',/')}" for key, text in texts.items() if text]
+        return "?" + "&".join(pairs) if pairs else ""
+
+    def link(self, path: str, **changes: object) -> str:
+        """The address of ``path`` with this view and some fields changed."""
+        return path + replace(self, **changes).search()  # type: ignore[arg-type]
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for name in text.split(",") if name))
+
+
+def _one_of(text: str | None, choices: tuple[str, ...]) -> str:
+    return text if text in choices else choices[0]
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        return 0.0
+    return min(max(share, 0.0), 0.99) if math.isfinite(share) else 0.0
