@@ -98,8 +98,9 @@ class Series(Record):
 class EvalReport(Record):
     """Scores of one checkpoint on one split.
 
-    ``checkpoint`` is the file's path. ``predictions`` and ``ground_truth`` are COCO files (for detection) that hold what the
-    scores were computed from, so that a paired comparison can resample ``units``.
+    ``checkpoint`` is the file's path. ``predictions`` and ``ground_truth`` are files (COCO, for
+    detection) that hold what the scores were computed from, so that a paired comparison can
+    resample ``units``.
     ``evaluator`` names code and version; reports of different evaluators are not compared.
     ``settings`` are what else changes the numbers (image size, confidence floor ...).
     """
