@@ -4,13 +4,14 @@ import logging
 from functools import partial
 from typing import Any
 
-from dash import ALL, ClientsideFunction, Dash, Input, Output, State, no_update, set_props
+from dash import ALL, Dash, Input, Output, State, no_update, set_props
 from flask import Response
 
 from backend.catalog import CATALOG, Catalog
 from backend.core.errors import AssayError
 from backend.core.store import RunStore
 from dashboard import ids
+from dashboard.components.browser import browser
 from dashboard.components.cards import empty
 from dashboard.components.shell import shell, tab_id
 from dashboard.pages import PAGES, Page
@@ -91,7 +92,6 @@ def _register(app: Dash, store: RunStore) -> None:
         State(ids.PROBLEM, "title"),
         prevent_initial_call=True,
     )(partial(poll, store))
-    browser = partial(ClientsideFunction, "assay")
     app.clientside_callback(browser("boot"), Output(ids.READY, "data"), Input(ids.READY, "id"))
     app.clientside_callback(
         browser("scheme"), Output(ids.SCHEME, "data"),

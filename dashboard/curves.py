@@ -126,10 +126,14 @@ def smoothed(x: Floats, y: Floats, weight: float) -> Floats:
 
 
 def downsampled(x: Floats, y: Floats, points: int = POINTS) -> tuple[Floats, Floats]:
-    """At most ``points`` of a line, its peaks and troughs kept (MinMaxLTTB)."""
+    """At most ``points`` of a line, its peaks and troughs kept (MinMaxLTTB).
+
+    The bins hold equally many points, whatever ``x``: bins of equal width would leave next to
+    nothing of a run that paused for a day, and cannot take points that share one ``x``.
+    """
     if len(x) <= points:
         return x, y
-    picked = MinMaxLTTBDownsampler().downsample(x, y, n_out=points)
+    picked = MinMaxLTTBDownsampler().downsample(y, n_out=points)
     return x[picked], y[picked]
 
 

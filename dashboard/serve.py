@@ -10,6 +10,7 @@ from backend.core.store import RunStore
 from dashboard.app import create_app
 
 HOST = "127.0.0.1"
+LOOPBACK = ("127.0.0.1", "localhost")
 PORT = 8050
 THREADS = 8  # a page asks for several of its parts at once
 
@@ -32,9 +33,16 @@ def serve(store: RunStore, host: str = HOST, port: int = PORT) -> None:
 
 
 def make_server(store: RunStore, host: str = HOST, port: int = PORT) -> Any:
-    """A server that listens but does not answer before its ``run``; port 0 picks a free one."""
+    """A server that listens but does not answer before its ``run``; port 0 picks a free one.
+
+    On IPv4 loopback it answers to loopback's names only, so that no web page can read the runs by
+    giving its own name this machine's address (DNS rebinding).
+    """
     check_port(host, port)
-    return create_server(create_app(store).server, host=host, port=port, threads=THREADS)
+    flask = create_app(store).server
+    if host in LOOPBACK:
+        flask.config["TRUSTED_HOSTS"] = list(LOOPBACK)
+    return create_server(flask, host=host, port=port, threads=THREADS)
 
 
 def check_port(host: str, port: int) -> None:

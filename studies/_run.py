@@ -1,13 +1,13 @@
 """Run a study to its number of trials, and project it for readers."""
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
-from optuna.importance import get_param_importances
-from optuna.trial import FrozenTrial, TrialState
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from backend import launch
 from backend.catalog import CATALOG, Catalog, load_config, spec_of
@@ -20,6 +20,8 @@ from studies._driver import COUNTED, Driver
 from studies._interrupt import Interrupt
 from studies._objective import Objective, Watch, no_watch
 from studies._spec import StudySpec
+
+MIN_FOR_IMPORTANCE = 4
 
 
 @dataclass(frozen=True)
@@ -119,29 +121,34 @@ def _project(run: StudyRun, study: optuna.Study, metric: str) -> None:
 def record(study: optuna.Study, metric: str) -> StudyRecord:
     """A study as the dashboard reads it."""
     trials = study.get_trials(deepcopy=False)
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    best_of = max if study.direction.name == "MAXIMIZE" else min
+    complete = any(trial.state is TrialState.COMPLETE for trial in trials)
     return StudyRecord(
         name=study.study_name,
         metric=metric,
-        direction="maximize" if study.direction.name == "MAXIMIZE" else "minimize",
+        direction="maximize" if study.direction is StudyDirection.MAXIMIZE else "minimize",
         target=int(study.user_attrs.get("target", len(trials))),
-        trials=tuple(_trial(trial, best_of) for trial in trials),
-        importances=_importances(study, complete),
+        trials=tuple(_trial(study, trial) for trial in trials),
+        importances=_importances(study, [t for t in trials if t.state in COUNTED]),
         best=study.best_trial.number if complete else None,
         description=str(study.user_attrs.get("description", "")),
     )
 
 
-def _trial(trial: FrozenTrial, best_of: Callable[..., float]) -> TrialRecord:
+def _value(study: optuna.Study, trial: FrozenTrial) -> float | None:
+    """A trial's value; for an unfinished one the best that it reached, if any."""
+    if trial.state is TrialState.COMPLETE:
+        return trial.value
+    best_of = max if study.direction is StudyDirection.MAXIMIZE else min
+    return best_of(trial.intermediate_values.values(), default=None)
+
+
+def _trial(study: optuna.Study, trial: FrozenTrial) -> TrialRecord:
     names = {TrialState.FAIL: "failed", TrialState.COMPLETE: "complete"}
-    values = trial.intermediate_values.values()
-    value = trial.value if trial.state is TrialState.COMPLETE else best_of(values, default=None)
     return TrialRecord.model_validate(
         {
             "number": trial.number,
             "state": names.get(trial.state, trial.state.name.lower()),
-            "value": value,
+            "value": _value(study, trial),
             "params": trial.params or trial.system_attrs.get("fixed_params", {}),
             "run": str(trial.user_attrs.get(_storage.RUN, "")),
             "started": trial.datetime_start.timestamp() if trial.datetime_start else None,
@@ -151,10 +158,28 @@ def _trial(trial: FrozenTrial, best_of: Callable[..., float]) -> TrialRecord:
     )
 
 
-def _importances(study: optuna.Study, complete: list[FrozenTrial]) -> dict[str, float] | None:
-    """PED-ANOVA over completed trials; None while it is undefined."""
-    if len(complete) < 4 or len({trial.value for trial in complete}) < 2:
+def _importances(study: optuna.Study, trials: list[FrozenTrial]) -> dict[str, float] | None:
+    """fANOVA (Hutter et al. 2014) over completed and pruned trials; None while undefined.
+
+    A pruned trial counts with the best value it reached: leaving it out would hide just the
+    choices that do worst. Parameters that not every trial has are left out.
+    """
+    seen = [(trial, value) for trial in trials if (value := _value(study, trial)) is not None]
+    if len(seen) < MIN_FOR_IMPORTANCE or len({value for _, value in seen}) < 2:
         return None
-    common = set.intersection(*(set(trial.params) for trial in complete))
-    varied = [p for p in sorted(common) if len({t.params[p] for t in complete}) > 1]
-    return get_param_importances(study, params=varied) if varied else None
+    common = set.intersection(*(set(trial.params) for trial, _ in seen))
+    varied = [p for p in sorted(common) if len({trial.params[p] for trial, _ in seen}) > 1]
+    if not varied:
+        return None
+    copied = optuna.create_study(direction=study.direction)
+    for trial, value in seen:
+        copied.add_trial(
+            create_trial(
+                params={p: trial.params[p] for p in varied},
+                distributions={p: trial.distributions[p] for p in varied},
+                value=value,
+            )
+        )
+    evaluator = FanovaImportanceEvaluator(seed=0)
+    shares = get_param_importances(copied, evaluator=evaluator, params=varied)
+    return {name: float(share) for name, share in shares.items()}

@@ -70,6 +70,7 @@ def open_study(
 
 def load_study(home: Home, name: str) -> optuna.Study:
     """A stored study. Raises StudyError naming the stored ones if there is no such study."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     with storage_errors(home):
         known = stored_names(home)
         if name not in known:

@@ -6,12 +6,6 @@ from datetime import UTC, datetime
 from backend.analysis import text
 from backend.core.records import Comparison, DataComparison, LayerChange, MetricDelta, Verdict
 
-_SAID: dict[Verdict, str] = {
-    "better": "is better than",
-    "worse": "is worse than",
-    "equivalent": "is equivalent to",
-    "undecided": "cannot be told apart from",
-}
 _BECAUSE: dict[Verdict, str] = {
     "better": "the interval lies wholly on the good side of zero",
     "worse": "the interval lies wholly on the bad side of zero",
@@ -42,7 +36,7 @@ def _verdict_sentence(comparison: Comparison) -> str:
     head = comparison.headline
     new, old = (f"**{_cell(s.label)}**" for s in (comparison.candidate, comparison.baseline))
     where = f"{comparison.target.units} {comparison.target.unit}s of '{comparison.target.split}'"
-    sentence = f"{new} {_SAID[head.verdict]} {old} in {head.name} on {where}: "
+    sentence = f"{new} {text.said(head.verdict)} {old} in {head.name} on {where}: "
     if head.delta is None:
         return sentence + "the metric is undefined on one side."
     sentence += (

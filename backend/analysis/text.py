@@ -2,9 +2,21 @@
 
 import math
 
-from backend.core.records import MetricDelta
+from backend.core.records import MetricDelta, Verdict
 
 ABSENT = "–"
+
+_SAID: dict[Verdict, str] = {
+    "better": "is better than",
+    "worse": "is worse than",
+    "equivalent": "is equivalent to",
+    "undecided": "cannot be told apart from",
+}
+
+
+def said(verdict: Verdict) -> str:
+    """What the candidate is, ahead of the baseline's name."""
+    return _SAID[verdict]
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -1,11 +1,14 @@
 """An explicit MLflow client: no global run, no global URI, no telemetry, no chatter."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from backend.core.errors import StoreError
 from backend.tracking.errors import store_errors
 from backend.tracking.home import Home
 from backend.tracking.names import CHECKPOINT, KIND, Kind
@@ -19,14 +22,19 @@ MODELS_PER_PAGE = 100  # MLflow's limit
 def connect(home: Home) -> MlflowClient:
     """A client of the home's tracking store and registry. Raises StoreError."""
     with store_errors(home):
-        return MlflowClient(tracking_uri=home.tracking_uri, registry_uri=home.tracking_uri)
+        try:
+            return MlflowClient(tracking_uri=home.tracking_uri, registry_uri=home.tracking_uri)
+        except ModuleNotFoundError as error:
+            raise StoreError(
+                f"{home}: needs the package '{error.name}', which is not installed"
+            ) from error
 
 
 def experiment_id(home: Home, client: MlflowClient, name: str) -> str:
     """The experiment of this name, made if it is new; ours keep their artifacts in the home."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        location = str(home.artifacts / _slug(name)) if home.database else None
+        location = str(home.artifacts / slug(name)) if home.database else None
         try:
             return str(client.create_experiment(name, artifact_location=location))
         except MlflowException as error:
@@ -51,13 +59,19 @@ def find_models(client: MlflowClient, run_id: str) -> list[LoggedModel]:
     """The checkpoints that a run has logged and not deleted."""
     experiment = client.get_run(run_id).info.experiment_id
     query = f"source_run_id = '{run_id}' and tags.`{KIND}` = '{CHECKPOINT}'"
-    search = partial(client.search_logged_models, [experiment], query, max_results=MODELS_PER_PAGE)
+    return all_pages(
+        partial(client.search_logged_models, [experiment], query, max_results=MODELS_PER_PAGE)
+    )
+
+
+def all_pages(search: Callable[..., Any]) -> list[Any]:
+    """Everything that one of MLflow's searches finds."""
     page = search()
-    models = list(page)
+    found = list(page)
     while page.token:
         page = search(page_token=page.token)
-        models += page
-    return models
+        found += page
+    return found
 
 
 def discard_run(client: MlflowClient, run_id: str) -> None:
@@ -67,10 +81,10 @@ def discard_run(client: MlflowClient, run_id: str) -> None:
     client.delete_run(run_id)
 
 
-def _slug(name: str) -> str:
-    return (
-        "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".") or "experiment"
-    )
+def slug(name: str) -> str:
+    """A name as MLflow takes it for metrics and as every system takes it for folders."""
+    kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+    return kept.strip(".") or "experiment"
 
 
 def _quoted(value: str) -> str:

@@ -1,15 +1,15 @@
 """Any MLflow database or server, read through its client: complete, and slower."""
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from mlflow.entities import Run
-from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from backend.tracking.artifacts import local_folder
-from backend.tracking.client import connect, find_models
+from backend.tracking.client import all_pages, connect, find_models
 from backend.tracking.home import Home
 from backend.tracking.names import KIND, Kind
 from backend.tracking.rows import ModelRow, Point, RunRow, VersionRow, local_file, real
@@ -24,19 +24,13 @@ class ClientRows:
 
     def runs(self, kind: Kind) -> list[RunRow]:
         experiments = [e.experiment_id for e in self._client.search_experiments()]
-        found: list[RunRow] = []
-        token: str | None = None
-        while True:
-            page = self._client.search_runs(
-                experiments,
-                f"tags.`{KIND}` = '{kind}'",
-                order_by=["attributes.start_time DESC"],
-                page_token=token,
-            )
-            found += [_run_row(run) for run in page]
-            token = page.token
-            if not token:
-                return found
+        search = partial(
+            self._client.search_runs,
+            experiments,
+            f"tags.`{KIND}` = '{kind}'",
+            order_by=["attributes.start_time DESC"],
+        )
+        return [_run_row(run) for run in all_pages(search)]
 
     def history(self, run_id: str, key: str) -> list[Point]:
         points = self._client.get_metric_history(run_id, key)  # it reads all pages by itself
@@ -59,7 +53,7 @@ class ClientRows:
 
     def aliased(self, alias: str) -> list[VersionRow]:
         rows = []
-        for model in self._registered():
+        for model in all_pages(self._client.search_registered_models):
             if alias in model.aliases:
                 version = self._client.get_model_version(model.name, model.aliases[alias])
                 row = VersionRow(model.name, str(version.version), version.source, version.tags)
@@ -78,14 +72,6 @@ class ClientRows:
                     return None
                 raise
             return path.read_text(encoding="utf-8")
-
-    def _registered(self) -> list[RegisteredModel]:
-        models, page = [], self._client.search_registered_models()
-        models += page
-        while page.token:
-            page = self._client.search_registered_models(page_token=page.token)
-            models += page
-        return models
 
 
 def _run_row(run: Run) -> RunRow:

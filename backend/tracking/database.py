@@ -41,8 +41,8 @@ def url(path: Path) -> str:
 
 
 def path_of(uri: str) -> Path | None:
-    """The file behind such a URL; None if it names a server."""
-    return Path(unquote(uri.removeprefix(SQLITE))) if uri.startswith(SQLITE) else None
+    """The file behind such a URL, a relative one from here; None if it names a server."""
+    return Path(unquote(uri.removeprefix(SQLITE))).absolute() if uri.startswith(SQLITE) else None
 
 
 def revision(connection: sqlite3.Connection) -> str:

@@ -33,7 +33,6 @@ EPOCH = "epoch"
 REMOVED = "removed"
 
 PARENT_RUN = "mlflow.parentRunId"
-RUN_NAME = "mlflow.runName"
 GIT_COMMIT = "mlflow.source.git.commit"
 EXTERNAL_MODEL = "mlflow.model.isExternal"
 

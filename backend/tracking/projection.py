@@ -36,6 +36,7 @@ from backend.core.records import Checkpoint, DatasetInput, EvalReport
 from backend.core.workdir import WorkDir
 from backend.tracking import names
 from backend.tracking.artifacts import put_file, put_text
+from backend.tracking.client import slug
 
 Call = Callable[[], object]
 
@@ -240,7 +241,7 @@ class Projection:
         if seen not in self._evaluations:
             self._evaluations.append(seen)
         first = self._evaluations[0] == seen
-        return () if first else (f"{Path(report.data).parent.name}-{report.split}",)
+        return () if first else (slug(f"{Path(report.data).parent.name}-{report.split}"),)
 
     def _scored(self, name: str) -> Checkpoint | None:
         """The saved checkpoint that a report calls by its digest or its path."""

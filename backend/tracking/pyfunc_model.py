@@ -68,8 +68,11 @@ def _pixels(image: Any) -> NDArray[np.uint8]:
         with Image.open(image) as file:
             return np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
     pixels = np.asarray(image)
-    if pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise ValueError(f"expected images of shape (height, width, 3), got {pixels.shape}")
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype.kind not in "iu":
+        raise ValueError(
+            "expected images of whole numbers from 0 to 255, shape (height, width, 3), "
+            f"got {pixels.dtype} {pixels.shape}"
+        )
     return pixels.astype(np.uint8, copy=False)
 
 

@@ -7,6 +7,7 @@ import tempfile
 import time
 import warnings
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from mlflow.entities import LoggedModel
@@ -25,7 +26,7 @@ from backend.tracking.client import connect, experiment_id, find_runs
 from backend.tracking.errors import store_errors
 from backend.tracking.home import Home
 from backend.tracking.rows import VersionRow
-from backend.tracking.store import MlflowStore, served_checkpoint
+from backend.tracking.store import served_checkpoint
 from backend.tracking.summaries import EXPERIMENT, log_decision
 
 SERVING_REQUIREMENTS = ("mlflow", "pandas", "pillow", "pyyaml")
@@ -71,7 +72,7 @@ class Registry:
             version = self._create_version(undo, decision, spec, uploaded)
             done = decision.model_copy(update={"version": version, "previous": previous})
             self._record(undo, done)
-            self._point(decision.model, champion=version, previous=previous)
+            self._point(undo, decision.model, champion=version, previous=previous)
             undo.pop_all()
         return done
 
@@ -91,17 +92,9 @@ class Registry:
             if not target or target == champion:
                 raise StoreError(f"model '{model}' has no earlier champion to go back to")
             self._record(undo, self._retreat(model, champion, target))
-            self._point(model, champion=target, previous=champion)
+            self._point(undo, model, champion=target, previous=champion)
             undo.pop_all()
         return target
-
-    def champion(self, model: str) -> Checkpoint | None:
-        """The checkpoint behind the ``champion`` alias."""
-        return MlflowStore(self._home).champions().get(model)
-
-    def decisions(self, model: str | None = None) -> list[PromotionDecision]:
-        """What the gate decided, newest first."""
-        return MlflowStore(self._home).promotions(model)
 
     def _aliases(self, model: str) -> dict[str, str]:
         try:
@@ -155,14 +148,25 @@ class Registry:
     def _record(self, undo: ExitStack, decision: PromotionDecision) -> None:
         undo.callback(self._client.delete_run, log_decision(self._home, decision))
 
-    def _point(self, model: str, champion: str, previous: str) -> None:
-        """Move both aliases; stopped in between, they still name versions that served."""
+    def _point(self, undo: ExitStack, model: str, champion: str, previous: str) -> None:
+        """Move both aliases; killed in between, they still name versions that served."""
+        point = partial(self._client.set_registered_model_alias, model, names.PREVIOUS)
+        before = self._aliases(model).get(names.PREVIOUS)
         if previous:
-            self._client.set_registered_model_alias(model, names.PREVIOUS, previous)
+            point(previous)
+            if before:
+                undo.callback(point, before)
+            else:
+                undo.callback(self._client.delete_registered_model_alias, model, names.PREVIOUS)
         self._client.set_registered_model_alias(model, names.CHAMPION, champion)
 
     def _retreat(self, model: str, champion: str, target: str) -> PromotionDecision:
         version = self._client.get_model_version(model, target)
+        if names.CHECKPOINT not in version.tags:
+            raise StoreError(
+                f"model '{model}': version {target}, its '{names.PREVIOUS}', was not registered "
+                "by Assay, which cannot vouch for it; move the alias in MLflow"
+            )
         row = VersionRow(model, target, version.source, version.tags)
         return PromotionDecision(
             key=self._home.new_key("rollback"),

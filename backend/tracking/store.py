@@ -209,8 +209,8 @@ class MlflowStore:
     def _results(self, kind: Kind, file: str, record: type[AnyRecord]) -> list[AnyRecord]:
         def read() -> list[AnyRecord]:
             with self._rows() as rows:
-                texts = [rows.text(row, file) for row in rows.runs(kind) if _written(kind, row)]
-            return [record.model_validate_json(text) for text in texts if text is not None]
+                found = [_result(rows, row, file, record) for row in rows.runs(kind)]
+            return [one for one in found if one is not None]
 
         return self._remembered((kind,), read)
 
@@ -300,9 +300,18 @@ def _status(row: RunRow) -> RunStatus:
     return cast(RunStatus, row.tags.get(names.STATUS, ENDED[row.status]))
 
 
-def _written(kind: Kind, row: RunRow) -> bool:
-    """Is the result there as a whole? Studies change while they run."""
-    return kind == "study" or row.status == "FINISHED"
+def _result(rows: Rows, row: RunRow, file: str, record: type[AnyRecord]) -> AnyRecord | None:
+    """The record of a run; None before it is there as a whole (studies change while they run)."""
+    if record is not StudyRecord and row.status != "FINISHED":
+        return None
+    try:
+        text = rows.text(row, file)
+        return None if text is None else record.model_validate_json(text)
+    except ValueError as error:
+        raise StoreError(
+            f"{file} of MLflow run {row.run_id} ({row.name}): damaged, or written by another "
+            "version of Assay; restore it, or delete this run in MLflow"
+        ) from error
 
 
 def _integer(text: str | None) -> int | None:

@@ -7,7 +7,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
-from backend.core.records import Run, Verdict
+from backend.core.records import Verdict
 from dashboard.palette import run_color
 from dashboard.tables import Delta
 from dashboard.view import View
@@ -90,16 +90,10 @@ def run_dot(key: str) -> Any:
     )
 
 
-def status_label(run: Run) -> Any:
-    """A run's status with its mark; a live one pulses."""
-    return html.Span(
-        [
-            html.Span(className=f"state-mark state-{run.status}", **{"aria-hidden": "true"}),
-            run.status,
-        ],
-        className="state",
-        title=run.reason,
-    )
+def state_label(state: str, text: str = "", reason: str = "") -> Any:
+    """The state of a run or a trial with its mark; a live one pulses."""
+    mark = html.Span(className=f"state-mark state-{state}", **{"aria-hidden": "true"})
+    return html.Span([mark, text or state], className="state", title=reason or None)
 
 
 def delta_text(change: Delta | None) -> Any:

@@ -14,8 +14,8 @@ from dashboard.components.cards import (
     delta_text,
     empty,
     run_dot,
+    state_label,
     state_link,
-    status_label,
     verdict_badge,
 )
 from dashboard.figures.comparison import interval_text
@@ -57,7 +57,7 @@ def _chip(run: Run, scope: Scope, view: View) -> Any:
         state_link(_sign("×", f"Remove {run.name}"), PATH, view, "chip-close", **drop),
     ]
     if run.status != "finished":
-        parts.insert(2, status_label(run))
+        parts.insert(2, state_label(run.status, reason=run.reason))
     return html.Li(parts, className="chip baseline" if is_base else "chip")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
+from backend.analysis.text import said
 from backend.core.records import Comparison, Contender, LayerChange, MetricDelta
 from dashboard import ids
 from dashboard.components.cards import facts, panel, state_link, verdict_badge
@@ -14,18 +15,11 @@ from dashboard.figures.comparison import forest, telling, weights
 from dashboard.formatting import count, moment, number, percent, signed
 from dashboard.view import View
 
-_PHRASES = {
-    "better": "{new} is better than {old}",
-    "worse": "{new} is worse than {old}",
-    "equivalent": "{new} is equivalent to {old}",
-    "undecided": "{new} cannot be told apart from {old}",
-}
-
 
 def headline(comparison: Comparison) -> str:
     """The verdict as a sentence."""
-    names = {"new": comparison.candidate.label, "old": comparison.baseline.label}
-    return _PHRASES[comparison.headline.verdict].format(**names)
+    verdict = said(comparison.headline.verdict)
+    return f"{comparison.candidate.label} {verdict} {comparison.baseline.label}"
 
 
 def detail(comparison: Comparison) -> str:

@@ -5,7 +5,6 @@ from typing import Any
 
 import dash_mantine_components as dmc
 from dash import (
-    ClientsideFunction,
     Dash,
     Input,
     Output,
@@ -19,6 +18,7 @@ from backend.catalog import Catalog
 from backend.core.records import Comparison
 from backend.core.store import RunStore
 from dashboard import ids
+from dashboard.components.browser import HIDDEN, browser
 from dashboard.components.cards import command, loading, page_head, panel, state_link
 from dashboard.components.comparing import (
     legend,
@@ -39,7 +39,6 @@ from dashboard.scope import (
 from dashboard.tables import comparisons_among
 from dashboard.view import View
 
-_HIDDEN = {"display": "none"}
 _DERIVED = (ids.COMPARE_SCOPE, ids.COMPARE_DRAWING, ids.COMPARE_LISTING)
 
 
@@ -119,7 +118,7 @@ def frame(store: RunStore, drawing: str, token: str | None, search: str) -> tupl
     scope = scope_of(store, view)
     if not scope.runs:
         nothing = nothing_selected(store.runs(), store.comparisons(), view)
-        return None, _missing(scope), nothing, _HIDDEN, [], None
+        return None, _missing(scope), nothing, HIDDEN, [], None
     names = store.metric_names(scope.keys)
     first = default_metrics(names, scope.runs)
     notes = [
@@ -228,7 +227,6 @@ def _diff(view: View) -> Any:
 
 def _register_browser_side(app: Dash) -> None:
     """The address bar and the controls follow each other without the server."""
-    browser = partial(ClientsideFunction, "assay")
     app.clientside_callback(
         browser("derive"),
         *(Output(name, "data") for name in _DERIVED),

@@ -8,7 +8,6 @@ import dash_mantine_components as dmc
 from dash import (
     ALL,
     MATCH,
-    ClientsideFunction,
     Dash,
     Input,
     Output,
@@ -24,6 +23,7 @@ from backend.catalog import Catalog
 from backend.core.records import Series
 from backend.core.store import RunStore
 from dashboard import ids
+from dashboard.components.browser import browser
 from dashboard.components.graph import graph
 from dashboard.curves import Chart, Selection, Zoom, caption, chart, epoch_scale, styles
 from dashboard.figures.curves import curve_figure, traces
@@ -73,7 +73,7 @@ def register_charts(app: Dash, store: RunStore, catalog: Catalog) -> None:
         prevent_initial_call=True,
     )(partial(zoom, store))
     app.clientside_callback(
-        ClientsideFunction("assay", "zoom"),
+        browser("zoom"),
         Output(ids.zoom(MATCH), "data"),
         Input(ids.graph(ids.CURVES, MATCH), "relayoutData"),
         State(ids.graph(ids.CURVES, MATCH), "figure"),

@@ -6,19 +6,19 @@ from functools import partial
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import ClientsideFunction, Dash, Input, Output, Patch, State, dcc, html
+from dash import Dash, Input, Output, Patch, State, dcc, html
 
 from backend.catalog import Catalog
 from backend.core.records import Run
 from backend.core.store import RunStore
 from dashboard import ids
-from dashboard.components.cards import command, empty, page_head
+from dashboard.components.browser import HIDDEN, browser
+from dashboard.components.cards import command, empty, page_head, state_label
 from dashboard.components.grid import number_column, table, text_column
 from dashboard.formatting import count
 from dashboard.tables import choose_baseline, runs_rows
 from dashboard.view import View
 
-_HIDDEN = {"display": "none"}
 _STATES = ("running", "finished", "stopped", "pruned", "failed")
 
 
@@ -36,7 +36,7 @@ class RunsPage:
                     "Runs",
                     html.Div(id=ids.RUNS_SUMMARY, className="page-sub"),
                 ),
-                html.Div(id=ids.RUNS_EMPTY, style=_HIDDEN),
+                html.Div(id=ids.RUNS_EMPTY, style=HIDDEN),
                 html.Div([_toolbar(view), _grid(), _no_match()], id=ids.RUNS_BODY),
                 dcc.Store(id=ids.BASELINE),
             ]
@@ -68,8 +68,8 @@ def refresh(
     options = Patch()
     options["pinnedTopRowData"] = [row for row in rows if row["baseline"]]
     if not runs:
-        return [], options, "", no_runs(), {}, _HIDDEN
-    return rows, options, summary(runs), None, _HIDDEN, {}
+        return [], options, "", no_runs(), {}, HIDDEN
+    return rows, options, summary(runs), None, HIDDEN, {}
 
 
 def summary(runs: list[Run]) -> Any:
@@ -78,8 +78,7 @@ def summary(runs: list[Run]) -> Any:
     parts: list[Any] = [html.Span(count(len(runs), "run"))]
     for status in _STATES:
         if found[status]:
-            mark = html.Span(className=f"state-mark state-{status}", **{"aria-hidden": "true"})
-            parts.append(html.Span([mark, f"{found[status]} {status}"], className="state"))
+            parts.append(state_label(status, f"{found[status]} {status}"))
     return parts
 
 
@@ -166,13 +165,12 @@ def _no_match() -> Any:
             dmc.Button("Clear the filter", id=ids.RUNS_NO_MATCH + "-clear", variant="light"),
         ),
         id=ids.RUNS_NO_MATCH,
-        style=_HIDDEN,
+        style=HIDDEN,
     )
 
 
 def _register_browser_side(app: Dash) -> None:
     """Selection, filter and export need no server."""
-    browser = partial(ClientsideFunction, "assay")
     app.clientside_callback(
         browser("baseline"), Output(ids.BASELINE, "data"), Input(ids.URL, "search"),
         State(ids.BASELINE, "data"),

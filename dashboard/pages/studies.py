@@ -9,7 +9,6 @@ import dash_mantine_components as dmc
 import plotly.graph_objects as go
 from dash import (
     ALL,
-    ClientsideFunction,
     Dash,
     Input,
     Output,
@@ -24,7 +23,17 @@ from backend.catalog import Catalog
 from backend.core.records import StudyRecord
 from backend.core.store import RunStore
 from dashboard import ids
-from dashboard.components.cards import command, empty, facts, loading, page_head, panel, state_link
+from dashboard.components.browser import HIDDEN, browser
+from dashboard.components.cards import (
+    command,
+    empty,
+    facts,
+    loading,
+    page_head,
+    panel,
+    state_label,
+    state_link,
+)
 from dashboard.components.graph import graph
 from dashboard.components.grid import number_column, table, text_column
 from dashboard.figures import studies as figures
@@ -33,8 +42,6 @@ from dashboard.scope import is_news
 from dashboard.tables import trial_rows
 from dashboard.trials import best_trial, complete, parameter_names, roles, states, text_of
 from dashboard.view import View
-
-_HIDDEN = {"display": "none"}
 
 
 class StudiesPage:
@@ -100,7 +107,6 @@ class StudiesPage:
             State(ids.SCHEME, "data"),
             State(ids.graph(ids.STUDY, ALL), "id"),
         )(partial(draw, store))
-        browser = partial(ClientsideFunction, "assay")
         app.clientside_callback(
             browser("study"), Output(ids.STUDIES_NAME, "data"), Input(ids.URL, "search"),
             State(ids.STUDIES_NAME, "data"),
@@ -146,7 +152,7 @@ def describe(store: RunStore, version: Version) -> tuple[Any, ...]:
     names = [study.name for study in studies]
     study = pick(studies, version[0])
     if study is None:
-        return names, None, "", no_study(version[0], names), _HIDDEN, None, [], []
+        return names, None, "", no_study(version[0], names), HIDDEN, None, [], []
     rows = trial_rows(study, store.runs())
     return names, study.name, summary(study), None, {}, best_card(study), rows, columns(study)
 
@@ -204,8 +210,7 @@ def summary(study: StudyRecord) -> Any:
     parts.append(html.Span(f"{done} of {study.target} trials complete"))
     for state, n in counts.items():
         if state != "complete":
-            mark = html.Span(className=f"state-mark state-{state}", **{"aria-hidden": "true"})
-            parts.append(html.Span([mark, f"{n} {state}"], className="state"))
+            parts.append(state_label(state, f"{n} {state}"))
     return parts
 
 

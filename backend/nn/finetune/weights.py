@@ -8,8 +8,10 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError
@@ -72,15 +74,8 @@ def read_facts(path: Path) -> dict[str, object]:
 
 def save_state(path: Path, state: Mapping[str, object]) -> None:
     """Tensors and plain values, for ``load_state``; the whole file or none of it."""
-    temporary = _beside(path)
-    try:
-        with temporary.open("wb") as file:
-            torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _whole(path) as file:
+        torch.save(dict(state), file)
 
 
 def load_state(path: Path) -> dict[str, object]:
@@ -99,16 +94,19 @@ def load_state(path: Path) -> dict[str, object]:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """The whole file or none of it, on the disk when this returns."""
-    temporary = _beside(path)
+    with _whole(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes its name when it is complete and on the disk."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}")

@@ -1,6 +1,7 @@
 """The checkpoints of a run: which are kept, and which is the best."""
 
 import contextlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,9 @@ from backend.core.records import Checkpoint
 from backend.core.trainer import Emit
 from backend.nn.finetune.weights import read_facts, save_weights
 from backend.trainers.yolo.model import Facts
+from backend.trainers.yolo.spec import SPEC
 
 FOLDER = "checkpoints"
-HEADLINE = "val/mAP50-95"
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,9 @@ class Keeper:
         folder = self._work_dir / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"epoch-{facts.epoch:03d}.safetensors"
-        digest = save_weights(path, state, facts.model_dump(mode="json"))
-        self._kept.append(Kept(path, digest, facts.epoch, facts.metrics.get(HEADLINE)))
+        strict = json.loads(facts.model_dump_json())  # a loss may be NaN, which JSON has not
+        digest = save_weights(path, state, strict)
+        self._kept.append(Kept(path, digest, facts.epoch, facts.metrics.get(SPEC.headline)))
         best = self.best
         checkpoint = Checkpoint(
             path=self.relative(path),
@@ -75,7 +77,7 @@ class Keeper:
         """Take up what an interrupted run left, up to and with ``epoch``; delete what is later."""
         for path in (self._work_dir / FOLDER).glob("epoch-*.safetensors"):
             facts = Facts.model_validate(read_facts(path))
-            score = facts.metrics.get(HEADLINE)
+            score = facts.metrics.get(SPEC.headline)
             self._kept.append(Kept(path, sha256(path), facts.epoch, score))
         self._kept.sort(key=lambda kept: kept.epoch)
         self._remove(lambda kept: kept.epoch > epoch)

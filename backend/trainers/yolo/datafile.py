@@ -73,7 +73,11 @@ class DataFile:
         return place
 
     def _listed(self, file: Path) -> Iterator[Path]:
-        for line in file.read_text(encoding="utf-8-sig").splitlines():
+        try:
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{file}: cannot be read as a list of images ({error})") from None
+        for line in lines:
             entry = line.strip()
             if not entry:
                 continue
@@ -102,7 +106,7 @@ def read_datafile(path: Path) -> DataFile:
     }
     return DataFile(
         path=path,
-        root=path.parent / Path(folder).expanduser(),
+        root=path.parent / os.path.expanduser(folder),  # noqa: PTH111 (Path's may raise)
         names=_names(data, path),
         splits=splits,
         downloads="download" in data,

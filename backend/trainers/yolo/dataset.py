@@ -6,9 +6,10 @@ its ``.cache`` files are left alone.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -90,11 +91,8 @@ def load_split(data: DataFile, split: str) -> Split:
     a label is wrong (naming file and line).
     """
     images = data.images(split)
-    read: Callable[[tuple[Path, str]], tuple[Example, bytes] | str] = lambda item: _read(  # noqa: E731
-        item[0], item[1], len(data.names)
-    )
     with ThreadPoolExecutor(THREADS) as pool:
-        results = list(pool.map(read, images))
+        results = list(pool.map(partial(_read, len(data.names)), *zip(*images, strict=True)))
     found = [result for result in results if not isinstance(result, str)]
     skipped = tuple(result for result in results if isinstance(result, str))
     if not found:
@@ -123,7 +121,7 @@ def _check_labelled(data: DataFile, split: str, examples: Sequence[Example]) -> 
     raise DataError(f"{data.path}: no object is labelled in '{split}': {what}")
 
 
-def _read(image: Path, name: str, classes: int) -> tuple[Example, bytes] | str:
+def _read(classes: int, image: Path, name: str) -> tuple[Example, bytes] | str:
     """The example and the digest of its bytes, or why the image cannot be read."""
     try:
         content = image.read_bytes()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from backend.config.schema import flatten
 from backend.core.errors import CheckpointError, ConfigError, TrainingError
 from backend.nn.finetune.weights import load_state, save_state
 from backend.trainers.yolo.spec import YoloConfig
@@ -65,13 +66,14 @@ def check_same(work_dir: Path, state: dict[str, Any], identity: Identity) -> tup
 
     Raises ConfigError naming what differs.
     """
-    before = _flat(json.loads(str(state["config"])))
-    now = _flat(identity.config.model_dump(mode="json"))
-    for key in sorted(before.keys() | now.keys()):
-        if key not in MAY_CHANGE and before.get(key) != now.get(key):
+    before = flatten(json.loads(str(state["config"])))
+    now = identity.config.flat()
+    for key in sorted((before.keys() | now.keys()) - MAY_CHANGE):
+        old, new = (values.get(key) or "none" for values in (before, now))
+        if old != new:
             raise ConfigError(
-                f"{work_dir}: the interrupted run had {key} = {before.get(key)}, now it is "
-                f"{now.get(key)}; continue it with the same config or start a new run"
+                f"{work_dir}: the interrupted run had {key} = {old}, now it is {new}; "
+                "continue it with the same config or start a new run"
             )
     if state["source"] != identity.source:
         raise ConfigError(
@@ -93,12 +95,3 @@ def write_progress(work_dir: Path, identity: Identity, state: dict[str, object])
 def write_finished(work_dir: Path, epoch: int) -> None:
     """Mark the run as finished; what was needed to go on is dropped. Raises OSError."""
     save_state(last_path(work_dir), {"version": VERSION, "finished": True, "epoch": epoch})
-
-
-def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        flat |= (
-            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        )
-    return flat

@@ -135,7 +135,9 @@ def test_further_evaluations_keep_apart(home: Home) -> None:
     work = make_work(home, KEY)
     first = epoch_events(work, 1, 0.5, True)
     here = evaluated(work, 1)
-    there = here.report.model_copy(update={"data": "/data/source/data.yaml", "split": "holdout"})
+    there = here.report.model_copy(
+        update={"data": "/data/source (old)/data.yaml", "split": "holdout"}
+    )
     by_path = here.report.model_copy(
         update={"checkpoint": str(work.path / "checkpoints" / "epoch-1.safetensors")}
     )
@@ -143,10 +145,10 @@ def test_further_evaluations_keep_apart(home: Home) -> None:
     reports = [here, Evaluated(report=there), Evaluated(report=by_path), Evaluated(report=alien)]
     _log(home, work, [started(), *first, *reports])
     best = MlflowStore(home).run(KEY).best
-    assert best["mAP50-95"] == best["source-holdout/mAP50-95"] == 0.75
-    assert best["source-holdout/AR"] == 0.25
+    assert best["mAP50-95"] == best["source--old--holdout/mAP50-95"] == 0.75
+    assert best["source--old--holdout/AR"] == 0.25
     folder = Path(only_run(connect(home)).info.artifact_uri) / "evaluation"
-    assert (folder / "source-holdout" / "report.json").is_file()
+    assert (folder / "source--old--holdout" / "report.json").is_file()
     assert json.loads((folder / "report.json").read_text())["split"] == "val"
 
 

@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 import sqlite3
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -285,6 +286,27 @@ def test_a_folder_that_cannot_be_written_can_be_read(home: Home) -> None:
         assert [run.key for run in MlflowStore(home).runs()] == [KEYS[0]]
     finally:
         home.root.chmod(0o755)
+
+
+@pytest.mark.parametrize("text", [b'{"name": 3}', b"cut sho", b"\xff\xfe"])
+def test_a_damaged_record_is_one_sentence(home: Home, store: MlflowStore, text: bytes) -> None:
+    run_id = log_study(home, study_record())
+    (path,) = home.artifacts.rglob("study.json")
+    path.write_bytes(text)
+    with pytest.raises(
+        StoreError, match=rf"study\.json of MLflow run {run_id} .*damaged"
+    ) as caught:
+        store.studies()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_database_whose_driver_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    server = Home(tmp_path, "postgresql+psycopg2://127.0.0.1/x")
+    with pytest.raises(StoreError, match="needs the package 'psycopg2'"):
+        MlflowStore(server).runs()
 
 
 def test_a_foreign_database_is_one_sentence(tmp_path: Path) -> None:

@@ -71,6 +71,22 @@ def test_downsampling_keeps_a_spike() -> None:
     assert few_x[-1] == 99_999
 
 
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.zeros(5000),
+        np.r_[0.0, np.ones(4999)],
+        np.r_[np.arange(2500.0), 1e6 + np.arange(2500.0)],
+    ],
+    ids=["one place", "nearly one place", "a pause of days"],
+)
+def test_downsampling_gives_its_points_however_they_lie(x: np.ndarray) -> None:
+    few_x, few_y = downsampled(x, np.sin(np.arange(len(x))))
+    assert len(few_x) == len(few_y) == POINTS
+    assert (few_x[0], few_x[-1]) == (x[0], x[-1])
+    assert np.all(np.diff(few_x) >= 0)
+
+
 def test_short_lines_are_not_touched() -> None:
     x = np.arange(POINTS, dtype=float)
     assert downsampled(x, x)[0] is x

@@ -3,7 +3,8 @@
 import socket
 import threading
 from collections.abc import Iterator
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -38,14 +39,30 @@ def test_an_address_that_is_not_ours() -> None:
         check_port("203.0.113.7", 8050)
 
 
-def test_it_serves_on_loopback() -> None:
+@pytest.fixture
+def address() -> Iterator[str]:
+    """Where a running server is."""
     server = make_server(filled_store(), port=0)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    try:
-        with urlopen(f"http://{HOST}:{server.effective_port}/", timeout=20) as answer:
-            assert "Assay" in answer.read().decode()
-    finally:
-        server.close()
-        thread.join(timeout=20)
+    yield f"http://{HOST}:{server.effective_port}/"
+    server.close()
+    thread.join(timeout=20)
+
+
+def test_it_serves_on_loopback(address: str) -> None:
+    with urlopen(address, timeout=20) as answer:
+        assert "Assay" in answer.read().decode()
     assert HOST == "127.0.0.1"
+
+
+def test_a_name_that_is_not_loopbacks_gets_no_answer(address: str) -> None:
+    """A web page may give its own name our address, and then read what it likes."""
+    with pytest.raises(HTTPError) as caught:
+        urlopen(Request(address, headers={"Host": "rebound.example"}), timeout=20)
+    with caught.value as answer:
+        assert answer.code == 400
+        assert b"Assay" not in answer.read()
+    for name in ("localhost:8050", "127.0.0.1"):
+        with urlopen(Request(address, headers={"Host": name}), timeout=20) as answer:
+            assert answer.status == 200

@@ -6,6 +6,7 @@ import pytest
 
 from backend.core.errors import StoreError
 from backend.tracking.home import Home
+from backend.tracking.store import MlflowStore
 
 
 def test_everything_lies_in_the_root(tmp_path: Path) -> None:
@@ -20,6 +21,15 @@ def test_everything_lies_in_the_root(tmp_path: Path) -> None:
 def test_a_relative_root_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Home(Path("runs")).root == tmp_path / "runs"
+
+
+def test_a_relative_database_is_one_of_this_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    home = Home(tmp_path / "runs", "sqlite:///runs.db")
+    assert home.database == tmp_path / "runs.db"
+    assert MlflowStore(home).runs() == []
 
 
 def test_characters_that_mean_something_in_a_url_survive(tmp_path: Path) -> None:

@@ -185,6 +185,17 @@ def test_an_empty_images_folder(data: Path) -> None:
         load(data)
 
 
+def test_a_list_that_is_no_text(data: Path) -> None:
+    (data.parent / "train.txt").write_bytes(b"\xff\xfeimages/train/000.png")
+    with pytest.raises(DataError, match=r"train\.txt: cannot be read as a list of images"):
+        load(edit(data, train="train.txt"))
+
+
+def test_a_folder_of_a_user_who_does_not_exist(data: Path) -> None:
+    with pytest.raises(DataError, match=r"'train' points to .*~nobody-of-that-name"):
+        load(edit(data, path="~nobody-of-that-name/shapes"))
+
+
 def test_an_unknown_split_lists_the_known(data: Path) -> None:
     with pytest.raises(DataError, match="no split 'test'; it has train, val, holdout"):
         load(data, "test")

@@ -1,0 +1,130 @@
+"""The README's commands, run one after the other as a newcomer would, on tiny data."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.support.shapes import write_architecture, write_dataset
+
+ROOT = Path(__file__).parents[2]
+SHORTER = {"epochs=20": "epochs=2", "--trials 20": "--trials 2"}
+MORE = {"assay train configs/train/yolo.yaml": " --set epochs=1"}
+ROBOT = """
+extends: configs/base/yolo.yaml
+model: {model}
+data: {data}
+source: {data}
+epochs: 2
+batch: 8
+imgsz: 64
+workers: 0
+"""
+
+
+def readme_commands() -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("assay ")]
+
+
+class Newcomer:
+    """A folder with a config and data, and a shell that knows ``assay``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        data = write_dataset(folder / "data", {"train": 24, "val": 24, "holdout": 24})
+        model = write_architecture(folder / "tiny.yaml")
+        (folder / "robot.yaml").write_text(ROBOT.format(model=model, data=data))
+        (folder / "configs").symlink_to(ROOT / "configs")
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("ASSAY_")},
+            "PYTHONPATH": str(ROOT), "COLUMNS": "160", "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+
+    def assay(self, arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "backend.cli", *arguments.split()], cwd=self.folder,
+            env=self.environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    def runs(self) -> list[str]:
+        found = sorted((self.folder / "mlruns" / "work").glob("*/checkpoints"))
+        return [path.parent.name for path in found]
+
+    def fill_in(self, command: str) -> str:
+        """Put real names where the README has placeholders."""
+        for long, short in SHORTER.items():
+            command = command.replace(long, short)
+        command += MORE.get(command, "")
+        runs = self.runs()
+        if runs:
+            command = re.sub(r"\bOLD_RUN\b", runs[0], command)
+            command = re.sub(r"\b(NEW_)?RUN\b", runs[-1], command)
+        truth = next(self.folder.glob("mlruns/work/*-evaluate-*/target/ground_truth.json"), None)
+        if truth:
+            command = command.replace("truth.json", str(truth))
+            command = command.replace("results.json", str(truth.with_name("predictions.json")))
+        return command
+
+
+@pytest.fixture(scope="module")
+def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
+    return Newcomer(tmp_path_factory.mktemp("newcomer"))
+
+
+def test_every_command_of_the_readme_does_what_it_says(newcomer: Newcomer) -> None:
+    assert newcomer.assay("demo --data-only").returncode == 0
+    for command in readme_commands():
+        real = newcomer.fill_in(command).removeprefix("assay ")
+        if real.startswith("dashboard"):
+            continue
+        done = newcomer.assay(real)
+        allowed = {0}
+        if real.startswith("promote") and newcomer_has_champion(done):
+            allowed = {0, 3}
+        if real.startswith("rollback"):
+            allowed = {0, 1}
+        assert done.returncode in allowed, f"{real}\n{done.stdout}\n{done.stderr}"
+        if done.returncode == 1:
+            assert "no earlier champion to go back to" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def newcomer_has_champion(done: subprocess.CompletedProcess[str]) -> bool:
+    """A tiny model may well be refused; then every failed rule is named."""
+    return done.returncode != 3 or "- fail: " in done.stdout
+
+
+def test_the_dashboard_answers(newcomer: Newcomer) -> None:
+    assert any(command.startswith("assay dashboard") for command in readme_commands())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "backend.cli", "dashboard", "--port", str(port)],
+        cwd=newcomer.folder, env=newcomer.environment, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert "Assay" in answer(serving, f"http://127.0.0.1:{port}/")
+    finally:
+        serving.terminate()
+        serving.communicate()
+
+
+def answer(serving: subprocess.Popen[str], url: str) -> str:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        assert serving.poll() is None, serving.stderr and serving.stderr.read()
+        try:
+            with urllib.request.urlopen(url) as response:
+                return str(response.read().decode())
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"{url} never answered")
