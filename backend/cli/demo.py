@@ -18,7 +18,7 @@ def demo(
     data_only: Annotated[
         bool, typer.Option("--data-only", help="Make the demo's datasets and end.")
     ] = False,
-    trials: Annotated[int, typer.Option(min=4, help="Trials of each study.")] = 10,
+    trials: Annotated[int, typer.Option(min=4, help="Trials of each study.")] = 8,
 ) -> None:
     """Real handwriting: pre-train, search, compare, promote. Under ten minutes on two cores."""
     demos = importlib.import_module("studies._demo")  # a room above this one, found by name
