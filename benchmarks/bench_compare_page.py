@@ -4,7 +4,7 @@
 database that both read: ``assay dashboard``, and ``mlflow ui`` on the chart page of the
 experiment. Both draw the same 12 metrics of all 10 runs (12 is Assay's most): MLflow draws only
 what is in view, so the window is as high as its first section, which holds those 12; the other
-8 metrics are known to both pages and drawn by neither (Assay lists them in its table). That
+8 metrics are known to both pages and drawn by neither (Assay offers them in its picker). That
 exactly 12 charts were drawn is checked after each opening. MLflow samples the lines to fewer
 points than Assay; how many were drawn is printed.
 

@@ -22,7 +22,13 @@ from backend.cli.checkpoints import sentences
 from backend.cli.study import describe, watcher
 from backend.config.schema import TrainConfig
 from backend.core.errors import TrainingError
-from backend.core.records import Comparison, PromotionDecision, Run, StudyRecord
+from backend.core.records import (
+    Comparison,
+    PromotionDecision,
+    Run,
+    StudyRecord,
+    TrialRecord,
+)
 from backend.synthetic.digits import write_digits
 from backend.tracking.home import Home
 from backend.tracking.store import MlflowStore
@@ -46,22 +52,14 @@ def make_data(home: Home) -> dict[str, Path]:
 
 @dataclass(frozen=True)
 class Target:
-    """What came out of one target domain."""
+    """What came out of one target domain; ``verdict`` is None if plain fine-tuning won."""
 
     name: str
     study: StudyRecord
+    plain: TrialRecord
+    best: TrialRecord
     verdict: Comparison | None
     seeds: Comparison
-
-    @property
-    def plain(self) -> str:
-        """The run of trial 0: plain full fine-tuning."""
-        return self.study.trials[0].run
-
-    @property
-    def best(self) -> str:
-        """The run of the best trial."""
-        return next(t.run for t in self.study.trials if t.number == self.study.best)
 
 
 class Demo:
@@ -86,8 +84,8 @@ class Demo:
         source = self._train(load_config(CONFIGS / "source.yaml", given))
         weights = self._weights(source)
         targets = []
-        for number_, name in enumerate(TARGETS, start=3):
-            show(f"{number_}/6  study on {name}: what to freeze, how fast, layer by layer or not")
+        for part, name in enumerate(TARGETS, start=3):
+            show(f"{part}/6  study on {name}: what to freeze, how fast, layer by layer or not")
             base = load_config(
                 CONFIGS / f"{name}.yaml",
                 {"model": weights, "data": str(data[name]), "source": str(data["source"])},
@@ -126,19 +124,17 @@ class Demo:
                 ),
                 self.workers,
             )  # fmt: skip
-        plain = study.trials[0]
-        best = study.best if study.best is not None else plain.number
-        winner = next(trial for trial in study.trials if trial.number == best)
-        verdict = self._compare(plain.run, winner.run) if winner.run != plain.run else None
+        plain, best = _plain(study), _best(study)
+        verdict = self._compare(plain.run, best.run) if best.run != plain.run else None
         again = base.replace(
             {
-                **spec.overrides(winner.params, CATALOG[base.kind], base),
+                **spec.overrides(best.params, CATALOG[base.kind], base),
                 "seed": base.seed + 1,
                 "name": f"digits-{name}/best, another seed",
             }
         )
-        seeds = self._compare(winner.run, self._train(again).key)
-        return Target(name, study, verdict, seeds)
+        seeds = self._compare(best.run, self._train(again).key)
+        return Target(name, study, plain, best, verdict, seeds)
 
     def _compare(self, old: str, new: str) -> Comparison:
         for known in self.store.comparisons():
@@ -153,9 +149,9 @@ class Demo:
     def _promote(self, same: Target, new: Target) -> list[PromotionDecision]:
         """A first version, a better one, and one that is good elsewhere but has forgotten."""
         candidates = {
-            same.plain: "plain fine-tuning on target-same, the first version",
-            same.best: "the best of the study on target-same",
-            new.best: "the best of the study on target-new, which left the source domain behind",
+            same.plain.run: "plain fine-tuning on target-same, the first version",
+            same.best.run: "the best of the study on target-same",
+            new.best.run: "the best of the study on target-new, judged by its new domain",
         }
         decisions = []
         for run, what in candidates.items():
@@ -208,9 +204,19 @@ class Demo:
             f"{minutes:.1f} minutes. Where to look:",
             "  make dashboard                  runs, comparisons and studies in the browser",
             f"  {self.home.work}/*compare*/report.md",
-            f"  assay compare {targets[0].plain} {targets[0].best}",
+            f"  assay compare {targets[0].plain.run} {targets[0].best.run}",
             f"  mlflow ui --backend-store-uri {self.home.tracking_uri}",
         )
+
+
+def _plain(study: StudyRecord) -> TrialRecord:
+    """The trial of the plain recipe, or the one that repeated it after an interruption."""
+    recipe = study.trials[0].params
+    return next(t for t in study.trials if t.state == "complete" and t.params == recipe)
+
+
+def _best(study: StudyRecord) -> TrialRecord:
+    return next(t for t in study.trials if t.number == study.best)
 
 
 def _rows(target: Target) -> list[tuple[str, ...]]:
@@ -237,8 +243,17 @@ def _rows(target: Target) -> list[tuple[str, ...]]:
 
 def _findings(target: Target) -> list[str]:
     """What the study says, in sentences; also that plain fine-tuning won, if it did."""
-    best = next(t for t in target.study.trials if t.number == target.study.best)
-    lines = [f"{target.name}: best trial {best.number}: {describe(dict(best.params))}"]
+    best = target.best
+    reached: dict[str, float] = {}
+    for trial in target.study.trials:
+        strategy = str(trial.params["freeze.strategy"])
+        reached[strategy] = max(reached.get(strategy, 0.0), trial.value or 0.0)
+    ranked = sorted(reached.items(), key=lambda item: -item[1])
+    lines = [
+        f"{target.name}: best trial {best.number}: {describe(dict(best.params))}",
+        "  best of each strategy on val: "
+        + ", ".join(f"{strategy} {number(value, 3)}" for strategy, value in ranked),
+    ]
     if target.verdict is None:
         return [*lines, "  no trial beat plain full fine-tuning"]
     head = target.verdict.headline
