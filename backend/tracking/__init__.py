@@ -4,7 +4,8 @@ home.py      where everything is kept (no MLflow imported)
 database.py  the SQLite file: made in one piece, refused when it is not MLflow's
 errors.py    database and server trouble as one sentence
 client.py    an explicit MlflowClient; silent, without telemetry
-projection.py, writer.py, replay.py    events and records into MLflow
+names.py     the tags by which everything is found again
+projection.py, summaries.py, writer.py, replay.py    events and records into MLflow
 rows.py, sqlite_rows.py, client_rows.py, store.py    and back out as records
 registry.py, pyfunc_model.py           model versions and their aliases
 """

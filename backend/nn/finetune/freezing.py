@@ -58,9 +58,8 @@ class Snapshot:
             name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()
         }
         self.frozen = tuple(sorted({*frozen, *statistics(model, frozen)}))
-        self._trainable = tuple(
-            name for name, _ in model.named_parameters() if name not in set(frozen)
-        )
+        kept = set(frozen)
+        self._trainable = tuple(n for n, _ in model.named_parameters() if n not in kept)
 
     def violations(self, models: Mapping[str, nn.Module]) -> tuple[str, ...]:
         """Frozen tensors that differ by a bit, as ``tensor (which model)``."""

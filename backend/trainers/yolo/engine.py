@@ -24,7 +24,7 @@ from backend.core.trainer import StopSignal
 from backend.nn.finetune.groups import rates, regroup
 from backend.trainers.yolo.freeze import Plan, part_rates
 from backend.trainers.yolo.predictor import NO_LIMIT
-from backend.trainers.yolo.progress import FOLDER, Identity, write_finished, write_progress
+from backend.trainers.yolo.progress import FOLDER, Identity, write_progress
 from backend.trainers.yolo.recorder import Recorder
 from backend.trainers.yolo.spec import YoloConfig
 
@@ -67,14 +67,13 @@ class Patience(EarlyStopping):
     def __init__(self, patience: int, engine: "Engine") -> None:
         super().__init__(patience)
         self._engine = engine
-        self.exhausted = False
 
     def __call__(self, epoch: int, fitness: float | None) -> bool:
         if not self._engine.validated:
             return False
-        self.exhausted = bool(super().__call__(epoch, fitness))
+        exhausted = bool(super().__call__(epoch, fitness))
         self.possible_stop = False  # would force a validation of every epoch
-        return self.exhausted
+        return exhausted
 
 
 class SteadyValidator(DetectionValidator):
@@ -154,8 +153,7 @@ class Engine(DetectionTrainer):
             self._restore(self.job.state)
 
     def final_eval(self) -> None:
-        """Mark the end. The best checkpoint is scored by Assay's own evaluation."""
-        write_finished(self.job.work_dir, self.epoch + 1)
+        """Nothing: the best checkpoint is scored by Assay's own evaluation."""
 
     def close(self) -> None:
         """End the loaders' processes; the native loop only does so when it ends by itself."""
@@ -204,6 +202,7 @@ class Engine(DetectionTrainer):
         dataset = self.train_loader.dataset
         return {
             "epoch": self.epoch + 1,
+            "complete": bool(self.stop),  # the last epoch, or patience ran out
             "step": self.job.recorder.step,
             "metrics": dict(self.job.recorder.validated),
             "model": self.model.state_dict(),

@@ -16,7 +16,7 @@ from backend.nn.finetune.weights import load_state, save_state
 from backend.trainers.yolo.spec import YoloConfig
 
 FOLDER = "ultralytics"
-VERSION = 1
+VERSION = 2
 MAY_CHANGE = {
     *("name", "experiment", "device", "workers", "cache", "threads", "save_period", "patience"),
     *("weights_dir", "allow_download", "trust_pickle", "model", "data", "source", "val_period"),
@@ -93,5 +93,8 @@ def write_progress(work_dir: Path, identity: Identity, state: dict[str, object])
 
 
 def write_finished(work_dir: Path, epoch: int) -> None:
-    """Mark the run as finished; what was needed to go on is dropped. Raises OSError."""
+    """Mark the run as finished and scored; what was needed to go on is dropped.
+
+    Raises OSError.
+    """
     save_state(last_path(work_dir), {"version": VERSION, "finished": True, "epoch": epoch})

@@ -1,11 +1,15 @@
 """Fine-tunes, scores and serves Ultralytics detectors."""
 
 import contextlib
+import copy
 import errno
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 import backend.trainers.yolo.hermetic  # noqa: F401 (must come before ultralytics)
 from backend.core.errors import TrainingError
@@ -23,6 +27,7 @@ from backend.trainers.yolo.evaluation import score, settings_of
 from backend.trainers.yolo.model import load_network
 from backend.trainers.yolo.predictor import Detector, YoloPredictor
 from backend.trainers.yolo.preparation import Checked, check
+from backend.trainers.yolo.progress import write_finished
 from backend.trainers.yolo.recorder import Recorder
 from backend.trainers.yolo.spec import YoloConfig
 
@@ -51,18 +56,18 @@ class YoloTrainer:
         keeper = Keeper(self._work_dir, emit, self._config.save_period)
         before = Snapshot(checked.prepared.network, plan.frozen | plan.always)
         with self._explained():
-            engine, stopped = _train(checked, keeper, emit, stop)
-        models = {"model": engine.model, "ema": engine.ema.ema}
-        emit(freeze.verified(plan, optimizer, before, models))
+            trained = _train(checked, keeper, emit, stop)
+        emit(freeze.verified(plan, optimizer, before, trained.models))
         best = keeper.relative(keeper.best.path) if keeper.best else None
-        if stopped is not None:
-            return TrainOutcome(status="stopped", best=best, reason=stopped)
+        if trained.stopped is not None:
+            return TrainOutcome(status="stopped", best=best, reason=trained.stopped)
         assert best is not None  # the last epoch is always validated
-        emit(Evaluated(report=self._final(checked, self._work_dir / best)))
+        with self._explained():
+            emit(Evaluated(report=self._final(checked, self._work_dir / best)))
+            write_finished(self._work_dir, trained.epochs)
         early = f"no better mAP50-95 for {self._config.patience} epochs"
-        return TrainOutcome(
-            status="finished", best=best, reason=early if engine.stopper.exhausted else ""
-        )
+        exhausted = trained.epochs < self._config.epochs
+        return TrainOutcome(status="finished", best=best, reason=early if exhausted else "")
 
     def evaluate(self, request: EvalRequest) -> EvalReport:
         """Score a checkpoint; predictions and ground truth are written to ``request.out``.
@@ -110,24 +115,39 @@ class YoloTrainer:
             ) from error
 
 
-def _train(
-    checked: Checked, keeper: Keeper, emit: Emit, stop: StopSignal
-) -> tuple[Engine, str | None]:
-    """Run the engine; a reason tells that it was asked to stop."""
+@dataclass(frozen=True)
+class Trained:
+    """What training left behind, and the reason for which it was asked to stop, if it was."""
+
+    models: Mapping[str, nn.Module]
+    epochs: int
+    stopped: str | None = None
+
+
+def _train(checked: Checked, keeper: Keeper, emit: Emit, stop: StopSignal) -> Trained:
+    """Run the engine, unless an interrupted run had only its evaluation left."""
     recorder = Recorder(emit, keeper, checked.facts())
     _take_up(checked.state, keeper, recorder)
-    engine: Engine | None = None
-    try:
+    if checked.state is not None and checked.state["complete"]:
+        return _trained_before(checked.prepared.network, checked.state)
+    stopped: str | None = None
+    with contextlib.ExitStack() as clean:
+        clean.callback(shutil.rmtree, checked.view, ignore_errors=True)
         engine = Engine(checked.job(recorder, stop))
-        engine.train()
-    except Stopped as stopped:
-        assert engine is not None
-        return engine, str(stopped)
-    finally:
-        if engine is not None:
-            engine.close()
-        shutil.rmtree(checked.view, ignore_errors=True)
-    return engine, None
+        clean.callback(engine.close)
+        try:
+            engine.train()
+        except Stopped as asked:
+            stopped = str(asked)
+    models = {"model": engine.model, "ema": engine.ema.ema}
+    return Trained(models, engine.epoch + 1, stopped)
+
+
+def _trained_before(network: nn.Module, state: Mapping[str, Any]) -> Trained:
+    models = {name: copy.deepcopy(network) for name in ("model", "ema")}
+    for name, model in models.items():
+        model.load_state_dict(state[name])
+    return Trained(models, state["epoch"])
 
 
 def _take_up(state: dict[str, Any] | None, keeper: Keeper, recorder: Recorder) -> None:

@@ -1,6 +1,8 @@
 """Wrong input: one sentence, before anything is trained, and nothing left behind."""
 
+import errno
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -139,22 +141,23 @@ def test_a_model_that_ultralytics_ships_is_built_by_name(scratch: YoloConfig) ->
     assert prepared.network.model[-1].nc == 2
 
 
-def test_a_full_disk_is_said_in_one_sentence(
-    scratch: YoloConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The system says so at the third file that is put on the disk."""
-    import errno
-    import os
-
+def fill_disk(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Let the system say so at the n-th file that is put on the disk."""
     sync, calls = os.fsync, []
 
     def full(descriptor: int) -> None:
         calls.append(descriptor)
-        if len(calls) == 3:
+        if len(calls) == at:
             raise OSError(errno.ENOSPC, "No space left on device")
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
+
+
+def test_a_full_disk_is_said_in_one_sentence(
+    scratch: YoloConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_disk(monkeypatch, 3)
     with pytest.raises(TrainingError, match="the disk is full; make room and resume"):
         fit(scratch, tmp_path)
     files = [p.name for p in tmp_path.rglob("*") if p.is_file()]
@@ -163,6 +166,30 @@ def test_a_full_disk_is_said_in_one_sentence(
     monkeypatch.undo()
     resumed = fit(scratch, tmp_path)
     assert [e.checkpoint.epoch for e in resumed.saved()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("at", "saved"),
+    [(9, [3]), (10, []), (12, [])],
+    ids=["the last checkpoint", "its evaluation", "the mark of the end"],
+)
+def test_a_disk_that_is_full_at_the_very_end_costs_no_epoch_more(
+    scratch: YoloConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, saved: list[int]
+) -> None:
+    """Three files per epoch, two of the evaluation, and the mark that the run is finished."""
+    whole = fit(scratch, tmp_path / "whole")
+    fill_disk(monkeypatch, at)
+    with pytest.raises(TrainingError, match="the disk is full; make room and resume"):
+        fit(scratch, tmp_path / "work")
+    monkeypatch.undo()
+    resumed = fit(scratch, tmp_path / "work")
+    assert resumed.epochs() == []
+    assert [e.checkpoint.epoch for e in resumed.saved()] == saved
+    assert resumed.outcome == whole.outcome
+    assert resumed.evaluated().report.metrics == whole.evaluated().report.metrics
+    assert resumed.freezing("verified") == whole.freezing("verified")
+    with pytest.raises(TrainingError, match="this run is finished after 3 epochs"):
+        fit(scratch, tmp_path / "work")
 
 
 def test_every_default_and_every_upper_bound_is_one_that_ultralytics_accepts(
