@@ -20,9 +20,9 @@ def spec_of(kind: object, source: str, catalog: Catalog = CATALOG) -> TrainerSpe
     """The trainer named ``kind``. Raises ConfigError that lists the known ones."""
     if kind is None:
         raise ConfigError(f"{source}: 'kind' is missing; known trainers: {', '.join(catalog)}")
-    if kind not in catalog:
+    if not isinstance(kind, str) or kind not in catalog:
         raise ConfigError(f"{source}: unknown trainer '{kind}'; known: {', '.join(catalog)}")
-    return catalog[str(kind)]
+    return catalog[kind]
 
 
 def resolve(

@@ -17,8 +17,11 @@ from backend.core.errors import CheckpointError, ComparisonError
 from backend.core.records import Checkpoint, Comparison, Contender, EvalReport, LayerChange
 from backend.core.store import RunStore
 from backend.core.trainer import EvalRequest
-from backend.core.workdir import WorkDir
+from backend.core.workdir import WorkDir, write_atomic
 from backend.tracking.home import Home
+
+SOURCE_SPLIT = "val"
+"""Where forgetting is measured: every dataset has it, and no fine-tuning trial has used it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def _from_run(home: Home, store: RunStore, name: str, which: str, catalog: Catal
     if not checkpoints:
         raise CheckpointError(f"run {run.key} has no checkpoint ({run.status}: {run.reason})")
     if which == "best":
-        chosen = [c for c in checkpoints if c.epoch == run.best_epoch] or checkpoints[-1:]
+        chosen = [c for c in checkpoints if run.best_epoch in (c.epoch, None)][-1:]
     elif which == "last":
         chosen = checkpoints[-1:]
     else:
@@ -92,7 +95,12 @@ def _facts(path: Path) -> dict[str, int]:
     beside = path.with_suffix(".json")
     if path.suffix != ".safetensors" or not beside.exists():
         return {}
-    facts = json.loads(beside.read_text(encoding="utf-8"))
+    try:
+        facts = json.loads(beside.read_text(encoding="utf-8"))
+    except ValueError:
+        facts = None
+    if not isinstance(facts, dict):
+        raise CheckpointError(f"{beside}: damaged; restore it, or delete it to go on without")
     return {key: facts[key] for key in ("step", "epoch") if isinstance(facts.get(key), int)}
 
 
@@ -174,14 +182,18 @@ def evaluate_one(
 def _evaluate(
     folder: Path, baseline: Side, candidate: Side, how: Comparing, workers: launch.Workers
 ) -> list[EvalReport]:
+    asked = (
+        ("target", how.config.data, how.split),
+        ("source", how.config.source, SOURCE_SPLIT),
+    )
     requests = [
         EvalRequest(
             checkpoint=side.contender.checkpoint.path,
             data=str(data),
-            split=how.split,
+            split=split,
             out=str(folder / f"{name}-{role}"),
         )
-        for role, data in (("target", how.config.data), ("source", how.config.source))
+        for role, data, split in asked
         if data is not None
         for name, side in (("baseline", baseline), ("candidate", candidate))
     ]
@@ -199,6 +211,6 @@ def _keep(home: Home, folder: Path, result: Comparison) -> None:
     from backend.tracking.writer import log_comparison  # noqa: PLC0415 (MLflow is slow to import)
 
     text = report.markdown(result)
-    (folder / "comparison.json").write_text(result.model_dump_json(indent=2), encoding="utf-8")
-    (folder / "report.md").write_text(text, encoding="utf-8")
+    write_atomic(folder / "comparison.json", result.model_dump_json(indent=2))
+    write_atomic(folder / "report.md", text)
     log_comparison(home, result, text)

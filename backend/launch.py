@@ -1,5 +1,6 @@
 """Parent side of a training: work directory, process, events to sinks, and the end of it."""
 
+import contextlib
 import importlib
 import json
 import multiprocessing
@@ -17,7 +18,7 @@ import yaml
 from backend.catalog import CATALOG, Catalog, spec_of
 from backend.config.schema import TrainConfig
 from backend.core import errors
-from backend.core.errors import AssayError, StoreError, TrainingError
+from backend.core.errors import AssayError, BusyError, StoreError, TrainingError
 from backend.core.events import Envelope, RunFinished
 from backend.core.records import EvalReport
 from backend.core.sinks import Deferred, EventSink, Fanout, JsonlSink, Tail
@@ -74,16 +75,27 @@ def prepare(
     ``parent`` is the name of the study that the run belongs to.
     """
     home.prepare()
-    key = home.new_key(spec.kind)
-    work = WorkDir(home.work_dir(key))
+    work = WorkDir(home.work_dir(home.new_key(spec.kind)))
+    _describe(work, config, spec, tags, parent)
+    return work
+
+
+def _describe(
+    work: WorkDir,
+    config: TrainConfig,
+    spec: TrainerSpec,
+    tags: Mapping[str, str] | None = None,
+    parent: str = "",
+) -> None:
+    """Write what a worker needs: the resolved config, and whose it is."""
     try:
         work.path.mkdir(parents=True)
     except OSError as error:
         raise StoreError(f"{work.path}: cannot be made ({error.strerror})") from error
     write_atomic(work.config, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     run = RunFile(
-        key=key,
-        name=config.name or key,
+        key=work.path.name,
+        name=config.name or work.path.name,
         trainer=spec.kind,
         trainer_entry=spec.entry,
         config_class=f"{spec.config.__module__}:{spec.config.__qualname__}",
@@ -92,7 +104,6 @@ def prepare(
         parent=parent,
     )
     write_json(work.run, run.model_dump(mode="json"))
-    return work
 
 
 def supervise(
@@ -187,10 +198,8 @@ def interrupted(home: Home) -> list[WorkDir]:
     found = []
     for run in sorted(home.work.glob("*/run.json")):
         work = WorkDir(run.parent)
-        if work.events.exists() and not work.held():
-            events = Tail(work.events).poll()
-            if not events or not isinstance(events[-1].event, RunFinished):
-                found.append(work)
+        if work.events.exists() and not work.held() and _unfinished(work):
+            found.append(work)
     return found
 
 
@@ -200,10 +209,17 @@ def reap(home: Home) -> list[str]:
 
     keys = []
     for work in interrupted(home):
-        _close(work, None)
-        replay(home, work.path)
-        keys.append(work.path.name)
+        with contextlib.suppress(BusyError), work.hold():
+            if _unfinished(work):  # another process may have been here first
+                _close(work, None)
+                replay(home, work.path)
+                keys.append(work.path.name)
     return keys
+
+
+def _unfinished(work: WorkDir) -> bool:
+    events = Tail(work.events).poll()
+    return not events or not isinstance(events[-1].event, RunFinished)
 
 
 def run(
@@ -241,20 +257,16 @@ def evaluate(
     """
     spec = spec_for(config, catalog)
     work = WorkDir(folder)
-    work.path.mkdir(parents=True, exist_ok=True)
-    write_atomic(work.config, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-    run = RunFile(
-        key=folder.name,
-        name=folder.name,
-        trainer=spec.kind,
-        trainer_entry=spec.entry,
-        config_class=f"{spec.config.__module__}:{spec.config.__qualname__}",
-        created=time.time(),
-    )
-    write_json(work.run, run.model_dump(mode="json"))
+    _describe(work, config, spec)
     write_json(folder / "requests.json", [request.model_dump(mode="json") for request in requests])
     process = workers.start("evaluate", folder)
-    process.join()
+    try:
+        process.join()
+    except BaseException:
+        process.kill()
+        process.join()
+        shutil.rmtree(folder)
+        raise
     answer = folder / "reports.json"
     if not answer.exists():
         raise TrainingError(_obituary(work, process.exitcode))

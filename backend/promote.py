@@ -1,8 +1,10 @@
 """The gate: judge a checkpoint against the champion, register it, keep the evidence."""
 
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -12,12 +14,18 @@ from backend.catalog import CATALOG, Catalog
 from backend.compare import Comparing, Side, compare, evaluate_one, find_side, shared_config
 from backend.config import compose
 from backend.config.schema import TrainConfig
+from backend.core.errors import ConfigError, StoreError
 from backend.core.events import FreezeReported
 from backend.core.records import Comparison, EvalReport, PromotionDecision
 from backend.core.sinks import read_events
 from backend.core.store import RunStore
 from backend.core.workdir import WorkDir
 from backend.tracking.home import Home
+
+if TYPE_CHECKING:
+    from backend.tracking.registry import Registry
+
+MODEL_NAME = re.compile(r"[\w .\-]+")
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,8 @@ def promote(
     Champion and candidate are scored now, by the same code on the same split. The decision is
     recorded whether or not it promotes. Without a champion the candidate alone is scored.
     """
+    if not MODEL_NAME.fullmatch(gate.model):
+        raise ConfigError(f"model name '{gate.model}': use letters, digits, blanks and _ . - only")
     candidate = find_side(home, store, reference, gate.catalog)
     champion = _champion(home, store, gate)
     config = shared_config(champion, candidate, {}, None, gate.catalog)
@@ -77,13 +87,38 @@ def promote(
         freeze=_freeze(home, candidate),
     )
     decision = _decision(home, gate, candidate, ruling, evidence)
+    if decision.promote and _champion_now(store, gate) != _sha256(champion):
+        raise StoreError(
+            f"models:/{gate.model}@champion changed while this checkpoint was judged; judge it "
+            "again"
+        )
     return _carry_out(home, gate, decision, config, evidence), evidence
 
 
+def _champion_now(store: RunStore, gate: Gate) -> str:
+    checkpoint = store.champions().get(gate.model)
+    return checkpoint.sha256 if checkpoint else ""
+
+
+def _sha256(side: Side | None) -> str:
+    return side.contender.checkpoint.sha256 if side else ""
+
+
 def _champion(home: Home, store: RunStore, gate: Gate) -> Side | None:
-    if gate.model not in store.champions():
-        return None
-    return find_side(home, store, f"{gate.model}@champion", gate.catalog)
+    if gate.model in store.champions():
+        return find_side(home, store, f"{gate.model}@champion", gate.catalog)
+    if _registry(home).champion_version(gate.model):
+        raise StoreError(
+            f"models:/{gate.model}@champion was registered by something else, so it cannot be "
+            "scored; promote under another --model"
+        )
+    return None
+
+
+def _registry(home: Home) -> "Registry":
+    from backend.tracking.registry import Registry  # noqa: PLC0415 (MLflow is slow to import)
+
+    return Registry(home)
 
 
 def _freeze(home: Home, side: Side) -> FreezeReported | None:
@@ -120,11 +155,9 @@ def _carry_out(
     evidence: Comparison | None,
 ) -> PromotionDecision:
     """Record the decision, and register the checkpoint if it is to be champion."""
-    from backend.tracking.registry import Registry  # noqa: PLC0415 (MLflow is slow to import)
-
     if gate.dry_run:
         return decision
-    registry = Registry(home)
+    registry = _registry(home)
     if not (decision.promote or decision.forced):
         registry.record(decision)
         return decision

@@ -97,7 +97,7 @@ def evaluate(path: str) -> None:
         answer: dict[str, object] = {"reports": [r.model_dump(mode="json") for r in reports]}
     except AssayError as error:
         answer = {"error": str(error), "kind": type(error).__name__}
-    except Exception as error:  # noqa: BLE001 (the last event must be written)
+    except Exception as error:  # noqa: BLE001 (the parent must be told)
         traceback.print_exc()
         answer = {"error": f"{type(error).__name__}: {error}", "kind": TrainingError.__name__}
     write_json(work.path / REPORTS, answer)
@@ -119,8 +119,8 @@ def resolve(name: str) -> object:
         return getattr(importlib.import_module(module), attribute)
     except ImportError as error:
         raise TrainingError(
-            f"the trainer {name} cannot be imported ({error}); install its packages, for YOLO: "
-            "uv pip install 'assay[yolo]'"
+            f"the trainer {name} cannot be imported ({error}); install the extra of its name, "
+            "such as 'assay[yolo]'"
         ) from error
 
 

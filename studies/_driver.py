@@ -49,8 +49,7 @@ class Driver:
             try:
                 for loop in loops:
                     loop.result()
-            except BaseException as error:
-                self._fatal = self._fatal or str(error)
+            except BaseException:
                 for training in multiprocessing.active_children():
                     training.kill()
                 raise
@@ -70,6 +69,9 @@ class Driver:
                 state = TrialState.PRUNED
             except TrainingError as raised:
                 error = raised
+            except BaseException as fatal:
+                self._fatal = str(fatal) or type(fatal).__name__
+                raise
             finally:
                 self._tell(trial, state, value, error)
 

@@ -35,8 +35,8 @@ class PruningSink:
         if not self._work.stop.exists() and self._trial.should_prune():
             self._work.request_stop(
                 "pruned",
-                f"pruned after epoch {event.epoch}: {self._metric} {value:.4g} is below "
-                "the median of earlier trials",
+                f"pruned after epoch {event.epoch}: {self._metric} {value:.4g} is worse "
+                "than the median of earlier trials",
             )
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 """Optuna's side of the home: one SQLite file, studies that continue, trials that are retried."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,7 @@ from backend.core.workdir import WorkDir
 from backend.tracking.home import Home
 
 MAX_RETRIES = 2
+START_SECONDS = 60
 SQLITE_TIMEOUT_SECONDS = 60
 RUN = "run"
 
@@ -90,15 +92,21 @@ def reclaim(home: Home, study: optuna.Study) -> list[int]:
     """Retry trials that nobody supervises any more; return their numbers.
 
     A trial is alive while its supervisor holds the lock of its work directory; the system
-    releases that lock however the supervisor ends.
+    releases that lock however the supervisor ends. One that has not begun to train may be
+    about to, in another process, and is left alone for START_SECONDS.
     """
     lost = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if not WorkDir(home.work_dir(str(trial.user_attrs.get(RUN, "none")))).held():
+        work = WorkDir(home.work_dir(str(trial.user_attrs.get(RUN, "none"))))
+        if not work.held() and (work.events.exists() or _age(trial) > START_SECONDS):
             study.tell(trial.number, state=TrialState.FAIL)
             retry(study, trial)
             lost.append(trial.number)
     return lost
+
+
+def _age(trial: FrozenTrial) -> float:
+    return time.time() - trial.datetime_start.timestamp() if trial.datetime_start else 0.0
 
 
 def retry(study: optuna.Study, trial: FrozenTrial) -> None:
@@ -109,4 +117,5 @@ def retry(study: optuna.Study, trial: FrozenTrial) -> None:
     retries = int(trial.user_attrs.get("retries", 0))
     if retries < MAX_RETRIES:
         attrs = {"retry_of": trial.number, "retries": retries + 1}
-        study.enqueue_trial(trial.params, user_attrs=attrs)
+        params = trial.params or trial.system_attrs.get("fixed_params", {})
+        study.enqueue_trial(params, user_attrs=attrs)

@@ -262,7 +262,7 @@ def _about_data(data: DataComparison, evidence: _Evidence) -> tuple[str, ...]:
     truths = evidence.truths()
     where = f"On the {data.role} data"
     warnings = []
-    if data.split in {"train", "val"}:
+    if data.role == "target" and data.split in {"train", "val"}:
         warnings.append(
             f"{where} both were scored on the '{data.split}' split, which training, early "
             "stopping or a search has already used: what was picked on it looks better there "

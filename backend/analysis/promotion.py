@@ -110,6 +110,8 @@ def decide(
             reasons += _conditions(policy, measured)
     elif comparison is None:
         reasons.append(FAIL + "there is a champion, but no comparison with it.")
+    if comparison is None and report is None:
+        reasons.append(FAIL + "the checkpoint was not scored on anything.")
     if comparison is not None:
         reasons += _same_files(comparison, candidate, champion)
         reasons += _conditions(policy, comparison.target)

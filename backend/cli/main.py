@@ -39,7 +39,7 @@ def home(
     """Where everything is kept."""
     from backend.tracking.home import Home
 
-    context.obj = Home(home.expanduser().absolute(), tracking_uri)
+    context.obj = Home(Path(os.path.expanduser(home)), tracking_uri)  # noqa: PTH111
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Sections that every trainer's config shares. Each trainer subclasses ``TrainConfig``."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -7,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 def _absolute(path: Path) -> Path:
-    return Path(path).expanduser().absolute()
+    return Path(os.path.expanduser(path)).absolute()  # noqa: PTH111 (Path raises for ~nobody)
 
 
 DataPath = Annotated[Path, AfterValidator(_absolute)]
@@ -15,9 +16,11 @@ DataPath = Annotated[Path, AfterValidator(_absolute)]
 
 
 class Section(BaseModel):
-    """A part of a config: frozen, and unknown keys are errors."""
+    """A part of a config: frozen, and unknown keys are errors; ``device: 0`` is the text "0"."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), coerce_numbers_to_str=True
+    )
 
 
 class FreezeConfig(Section):

@@ -5,7 +5,8 @@ AssayError                    a user can mend it; the command line prints it and
 ├── DataError                 a dataset on disk
 ├── CheckpointError           a weight file
 ├── TrainingError             the training process failed or died
-├── StoreError                MLflow or Optuna database
+├── StoreError                MLflow or Optuna database, a work directory
+│   └── BusyError             another process holds it
 ├── StudyError                a study and its file do not agree
 └── ComparisonError           two evaluations that may not be compared
 """
@@ -33,6 +34,10 @@ class TrainingError(AssayError):
 
 class StoreError(AssayError):
     """A tracking or study database cannot be used."""
+
+
+class BusyError(StoreError):
+    """Another process holds what is wanted."""
 
 
 class StudyError(AssayError):

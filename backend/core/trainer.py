@@ -96,6 +96,5 @@ class TrainerSpec:
     primary: str
     strategies: dict[str, str]
     preload: tuple[str, ...] = ()
-    extra: str = ""
     checkpoint_suffixes: tuple[str, ...] = (".safetensors",)
     pip_requirements: tuple[str, ...] = ()

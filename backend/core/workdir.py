@@ -6,14 +6,17 @@ work/<key>/  run.json  config.yaml  events.jsonl  output.log  stop  lock  checkp
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import Field
 
-from backend.core.errors import StoreError
+from backend.core.errors import BusyError, StoreError
 from backend.core.records import Record
+
+LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 10, 0.05
 
 
 class RunFile(Record):
@@ -68,18 +71,25 @@ class WorkDir:
             return StopRequest.model_validate_json(self.stop.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
+        except ValueError:
+            return StopRequest(status="stopped", reason=f"asked to by {self.stop}")
 
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Hold the directory while a run is supervised; the system lets go if we die.
 
-        Raises StoreError if another process holds it.
+        Waits a moment, because ``held`` takes the lock for an instant. Raises BusyError if
+        another process holds it.
         """
         with self.lock.open("w", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StoreError(f"{self.path}: another process is running this") from None
+            for attempt in range(LOCK_ATTEMPTS):
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if attempt + 1 == LOCK_ATTEMPTS:
+                        raise BusyError(f"{self.path}: another process is running this") from None
+                    time.sleep(LOCK_PAUSE_SECONDS)
             yield
 
     def held(self) -> bool:

@@ -96,6 +96,11 @@ class Registry:
             undo.pop_all()
         return target
 
+    def champion_version(self, model: str) -> str:
+        """The version behind the ``champion`` alias, whoever registered it; empty if none."""
+        with store_errors(self._home):
+            return self._aliases(model).get(names.CHAMPION, "")
+
     def _aliases(self, model: str) -> dict[str, str]:
         try:
             aliases = self._client.get_registered_model(model).aliases

@@ -125,7 +125,6 @@ SPEC = TrainerSpec(
     primary="mAP50-95",
     strategies=STRATEGIES,
     preload=("backend.trainers.yolo.trainer",),
-    extra="yolo",
     pip_requirements=(
         "torch",
         "torchvision",

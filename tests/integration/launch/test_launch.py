@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -173,6 +174,42 @@ def test_two_supervisors_of_one_run_are_refused(
         with pytest.raises(StoreError, match="another process is running this"):
             launch.supervise(work, lambda: [], workers)
     assert not work.held()
+
+
+def test_asking_who_holds_a_run_disturbs_nobody(home: Home, config: ToyConfig) -> None:
+    work = launch.prepare(home, config, SPEC)
+    with work.hold():
+        pass
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            work.held()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        for _ in range(300):
+            with work.hold():
+                pass
+    finally:
+        done.set()
+        asking.join()
+
+
+def test_an_interrupted_run_is_reaped_once(
+    home: Home, config: ToyConfig, workers: launch.Workers
+) -> None:
+    work, *_ = supervise(home, config, workers)
+    lines = work.events.read_text().splitlines(keepends=True)
+    work.events.write_text("".join(lines[:-1]))
+    with work.hold():
+        assert launch.reap(home) == [], "somebody has it"
+    assert launch.reap(home) == [work.path.name]
+    assert launch.reap(home) == []
+    last = read_events(work.events)[-1].event
+    assert isinstance(last, RunFinished)
+    assert last.interrupted
 
 
 def test_a_dead_supervisor_leaves_no_training_behind(home: Home, config: ToyConfig) -> None:

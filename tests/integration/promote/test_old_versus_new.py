@@ -12,7 +12,13 @@ from backend import launch
 from backend.analysis.comparison import ComparisonSettings
 from backend.analysis.promotion import Policy
 from backend.compare import Comparing, Side, compare, evaluate_one, find_side, shared_config
-from backend.core.errors import CheckpointError, ComparisonError, DataError, StoreError
+from backend.core.errors import (
+    CheckpointError,
+    ComparisonError,
+    ConfigError,
+    DataError,
+    StoreError,
+)
 from backend.core.records import Comparison
 from backend.promote import Gate, promote
 from backend.tracking.home import Home
@@ -162,6 +168,52 @@ def test_the_gate_promotes_refuses_forces_and_goes_back(
     kept = store.promotions("gated")
     assert [d.key for d in kept[1:]] == [d.key for d in (pushed, worse, better, first)]
     assert kept[0].reasons == ("rolled back from version 3 to version 2",)
+
+
+def test_a_champion_of_unknown_origin_is_not_overlooked(
+    home: Home, workers: launch.Workers
+) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(home.tracking_uri, registry_uri=home.tracking_uri)
+    client.create_registered_model("foreign")
+    client.create_model_version("foreign", source="file:///nowhere")
+    client.set_registered_model_alias("foreign", "champion", "1")
+    with pytest.raises(StoreError, match="was registered by something else"):
+        promote(home, MlflowStore(home), NEW, gate("foreign"), workers)
+
+
+def test_an_impossible_model_name_is_refused_before_anything_is_scored(
+    home: Home, workers: launch.Workers
+) -> None:
+    before = sorted(home.work.iterdir())
+    with pytest.raises(ConfigError, match="model name 'a/b'"):
+        promote(home, MlflowStore(home), NEW, gate("a/b"), workers)
+    assert sorted(home.work.iterdir()) == before
+
+
+def test_forgetting_is_measured_on_val_of_the_source(
+    home: Home, config: ToyConfig, workers: launch.Workers
+) -> None:
+    train(home, config.replace({"source": str(config.data)}), workers, "with-source", 0.3)
+    old, new = side(home, OLD), side(home, "with-source")
+    assert new.config is not None
+    how = Comparing(
+        config=new.config, split="holdout", settings=ComparisonSettings(replicates=200),
+        catalog=CATALOG,
+    )  # fmt: skip
+    result = compare(home, old, new, how, workers)
+    assert result.source is not None
+    assert (result.target.split, result.source.split) == ("holdout", "val")
+    assert not any("winner" in warning for warning in result.warnings)
+
+
+def test_damaged_facts_are_named(home: Home, tmp_path: Path) -> None:
+    path = tmp_path / "stray.safetensors"
+    shutil.copy(side(home, NEW).contender.checkpoint.path, path)
+    path.with_suffix(".json").write_text("{broken")
+    with pytest.raises(CheckpointError, match=r"stray.json: damaged"):
+        side(home, str(path))
 
 
 def test_a_dry_run_changes_nothing(home: Home, workers: launch.Workers) -> None:

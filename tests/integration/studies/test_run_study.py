@@ -92,7 +92,7 @@ def test_a_poor_trial_is_pruned_and_its_run_says_so(
     assert [trial.state for trial in record.trials] == ["complete"] * 3 + ["pruned"]
     pruned = MlflowStore(run.home).run(record.trials[3].run)
     assert pruned.status == "pruned"
-    assert "below the median" in pruned.reason
+    assert "worse than the median" in pruned.reason
 
 
 def test_a_killed_training_is_tried_again(run: StudyRun, workers: launch.Workers) -> None:
@@ -203,3 +203,13 @@ def test_an_absent_study_is_answered_with_the_stored_ones(run: StudyRun) -> None
     optuna.create_study(storage=run.home.optuna_url, study_name="there")
     with pytest.raises(StudyError, match=r"no study 'gone' in .*; there is: there"):
         _storage.load_study(run.home, "gone")
+
+
+def test_a_trial_lost_before_it_drew_anything_keeps_its_queued_parameters(run: StudyRun) -> None:
+    study = _storage.open_study(run.home, "toy", "maximize", 0, 3, 1)
+    study.enqueue_trial({"optimizer.lr0": 0.1})
+    asked = study.ask()
+    assert _storage.reclaim(run.home, study) == [], "it may be about to start elsewhere"
+    _storage.retry(study, study.trials[asked.number])
+    assert study.trials[-1].system_attrs["fixed_params"] == {"optimizer.lr0": 0.1}
+    assert study.trials[-1].user_attrs == {"retry_of": 0, "retries": 1}

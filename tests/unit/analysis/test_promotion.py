@@ -224,7 +224,10 @@ def test_a_first_version_needs_no_comparison() -> None:
             "pass: scored on 80 images; the policy requires at least 20.",
         ),
     )
-    assert decide(rules(), None).promote
+
+
+def test_what_was_never_scored_is_not_promoted() -> None:
+    assert failures(decide(rules(), None)) == [FAIL + "the checkpoint was not scored on anything."]
 
 
 def test_a_first_version_may_be_refused() -> None:

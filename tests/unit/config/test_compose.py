@@ -103,6 +103,7 @@ YOLO = {"kind": "yolo", "model": "m.safetensors", "data": "data.yaml"}
         ({"freeze.strategy": "half"}, "unknown strategy 'half'; choose one of full, backbone"),
         ({"imgsz": 100}, "'imgsz': input should be a multiple of 32"),
         ({"device": "0,1"}, "one device per run"),
+        ({"kind": ["yolo"]}, r"unknown trainer '\['yolo'\]'; known: yolo"),
         ({"kind": "yollo"}, "unknown trainer 'yollo'; known: yolo"),
         ({"optimizer.lr0": -1}, "'optimizer.lr0'"),
     ],
@@ -134,3 +135,14 @@ def test_a_resolved_config_is_a_valid_input_again(tmp_path: Path) -> None:
 def test_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert resolve(YOLO, {}, "here").data == tmp_path / "data.yaml"
+
+
+def test_numbers_are_accepted_where_text_is_meant(tmp_path: Path) -> None:
+    loaded = resolve(YOLO, {"device": 0, "name": 2024}, "here")
+    assert (loaded.flat()["device"], loaded.flat()["name"]) == ("0", "2024")
+
+
+def test_a_home_that_does_not_exist_is_no_traceback() -> None:
+    assert str(resolve({**YOLO, "data": "~nobody-here/d.yaml"}, {}, "here").data).endswith(
+        "~nobody-here/d.yaml"
+    )
