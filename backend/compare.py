@@ -58,6 +58,8 @@ def find_side(home: Home, store: RunStore, text: str, catalog: Catalog = CATALOG
 def _from_run(home: Home, store: RunStore, name: str, which: str, catalog: Catalog) -> Side:
     run = store.run(name)
     checkpoints = store.checkpoints(run.key)
+    if not home.work_dir(run.key).exists():
+        raise CheckpointError(f"run {run.key}: its work folder {home.work_dir(run.key)} is gone")
     if not checkpoints:
         raise CheckpointError(f"run {run.key} has no checkpoint ({run.status}: {run.reason})")
     if which == "best":
@@ -70,7 +72,8 @@ def _from_run(home: Home, store: RunStore, name: str, which: str, catalog: Catal
         epochs = ", ".join(str(c.epoch) for c in checkpoints)
         raise CheckpointError(f"run {run.key} keeps no checkpoint '{which}'; epochs: {epochs}")
     config = load_config(home.work_dir(run.key) / "config.yaml", catalog=catalog)
-    return Side(_contender(chosen[0], run.name, config), config)
+    label = run.name if which == "best" else f"{run.name}@{which}"
+    return Side(_contender(chosen[0], label, config), config)
 
 
 def _from_file(path: Path, catalog: Catalog) -> Side:
@@ -118,7 +121,7 @@ def shared_config(
     found = candidate.config or (baseline.config if baseline else None)
     if found is None:
         raise ComparisonError(
-            "neither checkpoint comes from a run of this home, so the data and image size are "
+            "no checkpoint here comes from a run of this home, so the data and image size are "
             "unknown; name them with --config FILE"
         )
     kinds = {side.config.kind for side in (baseline, candidate) if side and side.config}

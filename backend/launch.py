@@ -161,9 +161,13 @@ def _pump(work: WorkDir, process: BaseProcess, fanout: Fanout, known: int) -> Ru
         if last is None or last.seq < known or not isinstance(last.event, RunFinished):
             last = _close(work, process.exitcode)
             fanout.receive(last)
+    except BaseException:
+        process.kill()
+        process.join()
+        with contextlib.suppress(OSError):
+            _close(work, process.exitcode)
+        raise
     finally:
-        if process.is_alive():
-            process.kill()
         fanout.close()
     assert isinstance(last.event, RunFinished)
     return last.event
@@ -189,8 +193,10 @@ def _obituary(work: WorkDir, exitcode: int | None) -> str:
         how = f"killed by {signal.Signals(-exitcode).name}"
     else:
         how = f"exit code {exitcode}"
-    tail = work.output_tail(lines=5)
-    return f"the training process ended without a word ({how})" + (f": {tail}" if tail else "")
+    complaint = work.last_complaint()
+    return f"the training process ended without a word ({how})" + (
+        f"; its output ends with: {complaint}" if complaint else ""
+    )
 
 
 def interrupted(home: Home) -> list[WorkDir]:
@@ -205,10 +211,10 @@ def interrupted(home: Home) -> list[WorkDir]:
 
 def reap(home: Home) -> list[str]:
     """Give each interrupted run its last event and its place in MLflow; return their keys."""
-    from backend.tracking.replay import replay  # noqa: PLC0415 (MLflow takes seconds to import)
-
     keys = []
     for work in interrupted(home):
+        from backend.tracking.replay import replay  # noqa: PLC0415 (MLflow is slow to import)
+
         with contextlib.suppress(BusyError), work.hold():
             if _unfinished(work):  # another process may have been here first
                 _close(work, None)
@@ -233,14 +239,38 @@ def run(
 
 
 def mlflow_sink(home: Home, work: WorkDir) -> EventSink:
-    """The reader that projects a run to MLflow, from the moment that it starts."""
+    """The reader that projects a run to MLflow, from the moment that it starts.
+
+    A store that cannot be opened then does not end the training; it is told of at the end.
+    """
 
     def make() -> EventSink:
         from backend.tracking.writer import MlflowSink  # noqa: PLC0415 (MLflow is slow to import)
 
-        return MlflowSink(home, work.path)
+        try:
+            return MlflowSink(home, work.path)
+        except StoreError as error:
+            return Unlogged(work, error)
 
     return Deferred(make)
+
+
+class Unlogged:
+    """Stands in for a store that could not be opened when its run began."""
+
+    def __init__(self, work: WorkDir, error: StoreError) -> None:
+        self._work = work
+        self._error = error
+
+    def receive(self, envelope: Envelope) -> None:
+        """Nothing is lost: the event is in the work directory."""
+
+    def close(self) -> None:
+        """Raise StoreError that names the way to restore the run."""
+        raise StoreError(
+            f"{self._error}; the training itself is safe, and this logs it: assay replay "
+            f"{self._work.path}"
+        ) from self._error
 
 
 def evaluate(

@@ -32,12 +32,13 @@ MODEL_NAME = re.compile(r"[\w .\-]+")
 class Gate:
     """What is asked of a checkpoint.
 
-    ``force`` promotes whatever the policy says and is recorded; ``dry_run`` judges and changes
-    nothing.
+    ``config`` names data and settings to score by, where the run's own will not do. ``force``
+    promotes whatever the policy says and is recorded; ``dry_run`` judges and changes nothing.
     """
 
     model: str
     policy: Policy
+    config: Path | None = None
     force: bool = False
     dry_run: bool = False
     catalog: Catalog = field(default_factory=lambda: CATALOG)
@@ -66,7 +67,7 @@ def promote(
         raise ConfigError(f"model name '{gate.model}': use letters, digits, blanks and _ . - only")
     candidate = find_side(home, store, reference, gate.catalog)
     champion = _champion(home, store, gate)
-    config = shared_config(champion, candidate, {}, None, gate.catalog)
+    config = shared_config(champion, candidate, {}, gate.config, gate.catalog)
     workers = workers or launch.Workers(launch.spec_for(config, gate.catalog).preload)
     split = gate.policy.require_split or "val"
     settings = gate.policy.settings(launch.spec_for(config, gate.catalog).primary)

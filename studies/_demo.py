@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from backend.cli._progress import TrainingProgress
 from backend.cli.checkpoints import sentences
 from backend.cli.study import describe, watcher
 from backend.config.schema import TrainConfig
-from backend.core.errors import TrainingError
+from backend.core.errors import StudyError, TrainingError
 from backend.core.records import (
     Comparison,
     PromotionDecision,
@@ -212,11 +213,20 @@ class Demo:
 def _plain(study: StudyRecord) -> TrialRecord:
     """The trial of the plain recipe, or the one that repeated it after an interruption."""
     recipe = study.trials[0].params
-    return next(t for t in study.trials if t.state == "complete" and t.params == recipe)
+    plain = (t for t in study.trials if t.state == "complete" and t.params == recipe)
+    return _first(plain, study.name, "plain fine-tuning never finished")
 
 
 def _best(study: StudyRecord) -> TrialRecord:
-    return next(t for t in study.trials if t.number == study.best)
+    best = (t for t in study.trials if t.number == study.best)
+    return _first(best, study.name, "no trial finished")
+
+
+def _first(trials: Iterator[TrialRecord], study: str, otherwise: str) -> TrialRecord:
+    found = next(trials, None)
+    if found is None:
+        raise StudyError(f"study {study}: {otherwise}; see: assay study show {study}")
+    return found
 
 
 def _rows(target: Target) -> list[tuple[str, ...]]:

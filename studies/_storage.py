@@ -1,8 +1,9 @@
 """Optuna's side of the home: one SQLite file, studies that continue, trials that are retried."""
 
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import optuna
 import sqlalchemy
@@ -32,7 +33,7 @@ def storage_errors(home: Home) -> Iterator[None]:
             f"{home.optuna_url}: cannot be used as a study database ({text})"
         ) from error
     except RuntimeError as error:
-        if "runtime version of optuna" not in str(error):
+        if "optuna version" not in str(error):
             raise
         raise StoreError(
             f"{home.optuna_url}: made by another version of Optuna; {error}"
@@ -48,6 +49,7 @@ def open_study(
     the same trials, a continued one does not repeat them.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    _refuse_foreign(home)
     with storage_errors(home):
         storage = RDBStorage(
             home.optuna_url, engine_kwargs={"connect_args": {"timeout": SQLITE_TIMEOUT_SECONDS}}
@@ -70,6 +72,23 @@ def open_study(
     return study
 
 
+def _refuse_foreign(home: Home) -> None:
+    """Raise StoreError for a SQLite file with somebody else's tables: Optuna would add its own."""
+    path = home.root / "optuna.db"
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            found = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            tables = {name for (name,) in found}
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: cannot be used as a study database ({error})") from error
+    if tables and "studies" not in tables:
+        raise StoreError(
+            f"{path}: a SQLite database, but not Optuna's; move it away or choose another --home"
+        )
+
+
 def load_study(home: Home, name: str) -> optuna.Study:
     """A stored study. Raises StudyError naming the stored ones if there is no such study."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -83,7 +102,9 @@ def load_study(home: Home, name: str) -> optuna.Study:
 
 def stored_names(home: Home) -> list[str]:
     """The names of all stored studies."""
-    home.prepare()
+    if not (home.root / "optuna.db").exists():
+        return []
+    _refuse_foreign(home)
     with storage_errors(home):
         return optuna.get_all_study_names(home.optuna_url)
 

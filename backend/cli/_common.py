@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
     from backend.tracking.home import Home
 
@@ -26,17 +26,19 @@ def home_of(context: typer.Context) -> "Home":
     return context.obj
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
-    """A plain table; text columns left, numbers right."""
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "Group":
+    """A plain table below its title; text columns left, numbers right."""
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
-    made = Table(title=title or None, title_justify="left", show_edge=False, pad_edge=False)
+    made = Table(show_edge=False, pad_edge=False)
     for index, column in enumerate(columns):
         numeric = all(_is_number(row[index]) for row in rows) and bool(rows)
         made.add_column(column, justify="right" if numeric else "left")
     for row in rows:
         made.add_row(*row)
-    return made
+    return Group(Text(title, style="italic"), made)
 
 
 def show(*things: object) -> None:

@@ -1,5 +1,6 @@
 """Progress bars as readers of the event stream."""
 
+import time
 from types import TracebackType
 from typing import Self
 
@@ -76,6 +77,7 @@ class TrainingReader:
         self._headline = ""
         self._best: float | None = None
         self._last = ""
+        self._born = time.time()
 
     def receive(self, envelope: Envelope) -> None:
         event = envelope.event
@@ -87,6 +89,8 @@ class TrainingReader:
             self._best = value if self._best is None else max(self._best, value)
             self._last = f"{self._headline} {value:.3f}"
             self._bars.update(self._task, completed=event.epoch, state=self._last)
+        elif envelope.time < self._born:
+            return  # told before, when the run was interrupted
         elif isinstance(event, Noted) and event.level == "warning":
             self._owner.say(f"  {self._label}: {event.message}")
         elif isinstance(event, RunFinished):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backend.cli._common import JsonOption, home_of, show
-from backend.cli.evidence import CHECKPOINT_HELP, conclusion
+from backend.cli.evidence import CHECKPOINT_HELP, ConfigOption, conclusion
 
 if TYPE_CHECKING:
     from backend.core.records import PromotionDecision
@@ -27,6 +27,7 @@ def promote(
     policy: Annotated[
         Path | None, typer.Option(help="A YAML policy; default: the usual one.")
     ] = None,
+    config: ConfigOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Promote anyway; recorded as forced.")
     ] = False,
@@ -42,6 +43,7 @@ def promote(
     gate = promoting.Gate(
         model=model,
         policy=promoting.load_policy(policy),
+        config=config,
         force=force,
         dry_run=dry_run,
     )
@@ -75,7 +77,7 @@ def sentences(decision: "PromotionDecision", dry_run: bool = False) -> list[str]
 def rollback(
     context: typer.Context, model: Annotated[str, typer.Argument(help="The registered model.")]
 ) -> None:
-    """Make the previous version the champion again."""
+    """Make the previous version the champion again; a second rollback undoes the first."""
     from backend.tracking.registry import Registry
 
     home = home_of(context)

@@ -23,6 +23,9 @@ def dashboard(
     home = home_of(context)
     home.prepare()
     serve.check_port(host, port)
+    from backend.launch import reap
     from backend.tracking.store import MlflowStore
+
+    reap(home)
 
     serve.serve(MlflowStore(home), host=host, port=port)

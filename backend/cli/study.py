@@ -35,7 +35,7 @@ def list_studies(context: typer.Context) -> None:
     show(table("study files", ("name", "trials", "what it searches"),
                [(s.name, str(s.trials), s.description) for s in specs]))  # fmt: skip
     stored = studies("_storage").stored_names(home_of(context))
-    show("", table("stored studies", ("name",), [(name,) for name in stored]))
+    show("", f"stored studies: {', '.join(stored) or 'none yet'}")
 
 
 @study.command()

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from backend.core.workdir import WorkDir
     from backend.tracking.home import Home
 
+STOPPED = 130
+
 trainers = typer.Typer(help="The trainers that Assay drives.", no_args_is_help=True)
 
 
@@ -36,6 +38,8 @@ def train(
     """Train a config as one run, tracked in MLflow."""
     if (config is None) == (resume is None):
         raise typer.BadParameter("name a CONFIG to train, or a run to --resume")
+    if resume is not None and (overrides or dry_run):
+        raise typer.BadParameter("a resumed run keeps its config; start a new run to change it")
     if resume is not None:
         _continue(home_of(context), resume)
     elif config is not None:
@@ -82,12 +86,18 @@ def conclude(work: "WorkDir", finished: "RunFinished") -> None:
 
     if finished.refused:
         raise TrainingError(finished.reason)
+    again = f"continue it: assay train --resume {work.path.name}"
+    if finished.interrupted:
+        raise TrainingError(f"{finished.reason}; {again}")
     if finished.status == "failed":
         raise TrainingError(f"{finished.reason} (everything it printed: {work.output})")
     if finished.reason:
         show(f"{finished.status}: {finished.reason}")
     if finished.best:
         show(f"best checkpoint: {work.path / finished.best}")
+    if finished.status == "stopped":
+        show(again)
+        raise typer.Exit(STOPPED)
 
 
 @trainers.command("list")

@@ -6,6 +6,7 @@ work/<key>/  run.json  config.yaml  events.jsonl  output.log  stop  lock  checkp
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from backend.core.errors import BusyError, StoreError
 from backend.core.records import Record
 
 LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 10, 0.05
+COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+COMPLAINT = re.compile(r"error|exception|killed|abort|terminate|cannot", re.IGNORECASE)
 
 
 class RunFile(Record):
@@ -109,6 +112,11 @@ class WorkDir:
             return ""
         text = self.output.read_text(encoding="utf-8", errors="replace")
         return "\n".join(text.strip().splitlines()[-lines:])
+
+    def last_complaint(self) -> str:
+        """The last printed line that names an error; empty if there is none."""
+        lines = COLOUR.sub("", self.output_tail()).splitlines()
+        return next((line.strip() for line in reversed(lines) if COMPLAINT.search(line)), "")
 
 
 def write_atomic(path: Path, text: str) -> None:

@@ -1,12 +1,16 @@
 """Where runs, databases and artifacts are kept. Imports no MLflow: many only need paths."""
 
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from backend.core.errors import StoreError
 from backend.tracking import database as sqlite
 from backend.tracking.errors import store_errors
+
+UNSAFE = re.compile(r"%[0-9A-Fa-f]{2}|\?")
 
 
 @dataclass(frozen=True, init=False)
@@ -62,6 +66,11 @@ class Home:
         Raises StoreError if the folder cannot be written, the disk is full, or the database is
         locked, damaged, not MLflow's, or of another MLflow version.
         """
+        if found := UNSAFE.search(str(self.root)):
+            raise StoreError(
+                f"{self.root}: MLflow reads '{found[0]}' in a path as part of an address; choose "
+                "another --home"
+            )
         with store_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
         if self.database:

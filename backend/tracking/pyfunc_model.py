@@ -57,10 +57,14 @@ class Detector(PythonModel):  # type: ignore[misc]
 
 
 def _items(model_input: Any) -> Iterable[Any]:
-    """The images of a list, of an array that stacks them, or of a table's only column."""
+    """The images of a list, of an array that stacks them, or of a table; or the only image."""
+    if isinstance(model_input, dict):
+        model_input = pd.DataFrame(model_input)
     if isinstance(model_input, pd.DataFrame):
-        return list(model_input.iloc[:, 0])
-    return list(model_input)
+        named = "image" in model_input.columns
+        return list(model_input["image"] if named else model_input.iloc[:, 0])
+    alone = isinstance(model_input, str | Path) or getattr(model_input, "ndim", 0) in {2, 3}
+    return [model_input] if alone else list(model_input)
 
 
 def _pixels(image: Any) -> NDArray[np.uint8]:

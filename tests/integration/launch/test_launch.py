@@ -162,6 +162,29 @@ def test_a_broken_reader_ends_the_training(
     with pytest.raises(StoreError, match="cannot take more"):
         launch.supervise(work, lambda: [Broken()], workers)
     assert not work.held()
+    assert isinstance(read_events(work.events)[-1].event, RunFinished), "its end is written"
+
+
+def test_a_death_is_told_in_one_line(home: Home, config: ToyConfig) -> None:
+    work = launch.prepare(home, config, SPEC)
+    assert work.last_complaint() == ""
+    work.output.write_text("\x1b[34mepoch 1\x1b[0m\nRuntimeError: no room\n 3% ━━━ caching\n")
+    assert work.last_complaint() == "RuntimeError: no room"
+
+
+def test_a_store_that_cannot_be_opened_does_not_end_the_training(
+    home: Home, config: ToyConfig, workers: launch.Workers
+) -> None:
+    work = launch.prepare(home, config, SPEC)
+    database = home.root / "mlflow.db"
+    for file in home.root.glob("mlflow.db*"):
+        file.unlink()
+    database.write_text("no database")
+    with pytest.raises(StoreError, match=r"training itself is safe.*assay replay"):
+        launch.run(home, work, workers)
+    last = read_events(work.events)[-1].event
+    assert isinstance(last, RunFinished)
+    assert last.status == "finished"
 
 
 def test_two_supervisors_of_one_run_are_refused(

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -197,6 +199,32 @@ def test_a_changed_base_config_is_refused(run: StudyRun, workers: launch.Workers
     other = replace(run, base=run.base.replace({"epochs": 9, "seed": 5}))
     with pytest.raises(StudyError, match="stored with another config: epochs 3 -> 9, seed 0 -> 5"):
         run_study(other, workers)
+
+
+def test_a_database_of_another_optuna_is_named(run: StudyRun) -> None:
+    optuna.create_study(storage=run.home.optuna_url, study_name="there")
+    with closing(sqlite3.connect(run.home.root / "optuna.db")) as database:
+        database.execute("UPDATE version_info SET schema_version = 99")
+        database.execute("UPDATE alembic_version SET version_num = 'vzzz'")
+        database.commit()
+    with pytest.raises(StoreError, match="made by another version of Optuna"):
+        _storage.stored_names(run.home)
+
+
+def test_somebody_elses_database_is_left_alone(run: StudyRun) -> None:
+    path = run.home.root / "optuna.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE mine (a)")
+        database.commit()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="a SQLite database, but not Optuna's"):
+        _storage.stored_names(run.home)
+    assert path.read_bytes() == before
+
+
+def test_asking_for_studies_makes_nothing(tmp_path: Path) -> None:
+    assert _storage.stored_names(Home(tmp_path / "nowhere")) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_absent_study_is_answered_with_the_stored_ones(run: StudyRun) -> None:

@@ -25,7 +25,7 @@ OPTIONS = {
     "evaluate": {"--config", "--split", "--set", "--json"},
     "compare": {"--config", "--split", "--margin", "--replicates", "--set", "--json"},
     "score detection": {"--gt", "--pred", "--json"},
-    "promote": {"--model", "--policy", "--force", "--dry-run", "--json"},
+    "promote": {"--model", "--policy", "--config", "--force", "--dry-run", "--json"},
     "rollback": set(),
     "dashboard": {"--host", "--port"},
     "demo": {"--data-only", "--trials"},
@@ -109,6 +109,7 @@ def test_usage_errors_have_their_own_code() -> None:
     assert assay("train").returncode == 2
     assert assay("nonsense").returncode == 2
     assert assay("dashboard", "--port", "0").returncode == 2
+    assert assay("train", "--resume", "run", "--set", "epochs=3").returncode == 2
 
 
 def test_a_dry_run_prints_a_config_that_is_valid_again(tmp_path: Path) -> None:
