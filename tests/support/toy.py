@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -50,7 +51,11 @@ class ToyOptimizer(Section):
 
 
 class ToyConfig(TrainConfig):
-    """``crash``: die of this at the end of epoch ``crash_epoch``; once, unless ``always``."""
+    """``crash``: die of this at the end of epoch ``crash_epoch``; once, unless ``always``.
+
+    ``hold``: with a learning rate below this, the last epoch waits until the run is stopped
+    or a file ``go`` lies beside the data: what another process does meanwhile is then no race.
+    """
 
     kind: Literal["toy"] = "toy"
     epochs: int = 3
@@ -58,6 +63,7 @@ class ToyConfig(TrainConfig):
     crash: Literal["", "error", "kill", "always"] = ""
     crash_epoch: int = 2
     work: int = 0
+    hold: float = 0.0
 
     @field_validator("freeze")
     @classmethod
@@ -146,6 +152,8 @@ class ToyTrainer:
             best = saved if improved else best
             emit(CheckpointSaved(checkpoint=saved, best=improved))
             self._crash(epoch)
+            if epoch == config.epochs - 1:
+                self._hold(stop)
             if (reason := stop.reason()) is not None:
                 return TrainOutcome(status="stopped", best=best.path, reason=reason)
         emit(self._freeze("verified", frozen, before, state))
@@ -254,6 +262,13 @@ class ToyTrainer:
             changed_tensors=len(changed) if phase == "verified" else None,
             violations=tuple(n for n in changed if n in frozen),
         )
+
+    def _hold(self, stop: StopSignal) -> None:
+        go = self.config.data.parent / "go"
+        while self.config.optimizer.lr0 < self.config.hold and not go.exists():
+            if stop.reason() is not None:
+                break
+            time.sleep(0.01)
 
     def _crash(self, epoch: int) -> None:
         marker = self.config.data.parent / "crashed"

@@ -89,7 +89,7 @@ def test_a_poor_trial_is_pruned_and_its_run_says_so(
     good = {"freeze.strategy": "full", "optimizer.lr0": 0.1, "optimizer.layer_decay": None}
     poor = {"freeze.strategy": "full", "optimizer.lr0": 0.0125, "optimizer.layer_decay": None}
     spec = replace(SPEC, first=lambda base: (good, good, good, poor))
-    base = run.base.replace({"epochs": 30, "work": 200})
+    base = run.base.replace({"epochs": 30, "hold": 0.05})
     record = run_study(replace(run, spec=spec, base=base), workers)
     assert [trial.state for trial in record.trials] == ["complete"] * 3 + ["pruned"]
     pruned = MlflowStore(run.home).run(record.trials[3].run)
@@ -111,7 +111,7 @@ def test_a_killed_training_is_tried_again(run: StudyRun, workers: launch.Workers
 def test_a_killed_study_is_continued_and_loses_no_trial(
     run: StudyRun, workers: launch.Workers, tmp_path: Path
 ) -> None:
-    run = replace(run, base=run.base.replace({"epochs": 20, "work": 500}))
+    run = replace(run, base=run.base.replace({"hold": 1.0}))
     script = tmp_path / "study.py"
     script.write_text(
         "from pathlib import Path\n"
@@ -122,19 +122,20 @@ def test_a_killed_study_is_continued_and_loses_no_trial(
         "from tests.support.toy import CATALOG, ToyConfig\n"
         "if __name__ == '__main__':\n"
         "    spec = replace(find('freezing'), startup_trials=3, warmup=0.3)\n"
-        f"    base = ToyConfig(data={str(run.base.data)!r}, epochs=20, work=500)\n"
+        f"    base = ToyConfig(data={str(run.base.data)!r}, hold=1.0)\n"
         f"    run_study(StudyRun(home=Home(Path({str(run.home.root)!r})), spec=spec, base=base,\n"
         "        name='toy', trials=4, catalog=CATALOG))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
     parent = subprocess.Popen([sys.executable, str(script)], env=environment)
-    end = time.monotonic() + 120
-    while not any(p.stat().st_size > 4000 for p in run.home.work.glob("*/events.jsonl")):
+    end, events = time.monotonic() + 120, run.home.work
+    while not any(b"CheckpointSaved" in p.read_bytes() for p in events.glob("*/events.jsonl")):
         assert time.monotonic() < end
         assert parent.poll() is None
         time.sleep(0.1)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
+    (run.base.data.parent / "go").touch()
     record = run_study(run, workers)
     lost, *later = record.trials
     assert lost.state == "failed"
