@@ -63,7 +63,8 @@ def scope_of(store: RunStore, view: View) -> Scope:
 def _sides(comparisons: Sequence[Comparison], key: str) -> tuple[str, ...]:
     for comparison in comparisons:
         if comparison.key == key:
-            return (comparison.baseline.checkpoint.run, comparison.candidate.checkpoint.run)
+            sides = (comparison.baseline, comparison.candidate)
+            return tuple(side.checkpoint.run for side in sides if side.checkpoint.run)
     return ()
 
 

@@ -10,6 +10,7 @@ from backend.analysis.text import said
 from backend.core.records import Comparison, Contender, LayerChange, MetricDelta
 from dashboard import ids
 from dashboard.components.cards import facts, panel, state_link, verdict_badge
+from dashboard.components.gains import changes, gallery, units
 from dashboard.components.graph import graph
 from dashboard.figures.comparison import forest, telling, weights
 from dashboard.formatting import count, moment, number, percent, signed
@@ -30,6 +31,8 @@ def detail(comparison: Comparison) -> str:
         text += f", {comparison.confidence:.0%} interval {signed(d.low)} to {signed(d.high)}"
     if d.wins is not None:
         text += f"; ahead in {percent(d.wins)} of {comparison.replicates:,} bootstrap replicates"
+    if d.p_value is not None:
+        text += f"; permutation p {number(d.p_value)}"
     return f"{text} over {count(target.units, target.unit)} of {target.split}."
 
 
@@ -64,10 +67,12 @@ def evidence(comparison: Comparison, rivals: Sequence[Comparison], view: View, s
         _forest("classes", per_class, comparison, scheme),
         note=_class_note(comparison.target.per_class, per_class),
     )
+    target = comparison.target
+    wide = [units(target), gallery(target), changes(comparison), _weights(comparison, scheme)]
     parts = [
         html.Div([metrics, _forgetting(comparison, scheme)], className="stack"),
-        classes,
-        html.Div(_weights(comparison, scheme), className="wide"),
+        html.Div([classes, _errors(comparison, scheme)], className="stack"),
+        *(html.Div(part, className="wide") for part in wide if part is not None),
     ]
     return html.Section(
         [
@@ -129,12 +134,31 @@ def _weights(comparison: Comparison, scheme: str) -> Any:
     return panel("Weights moved per layer", body, note=_layer_note(layers))
 
 
+def _errors(comparison: Comparison, scheme: str) -> Any:
+    if not comparison.target.errors:
+        return None
+    return panel(
+        "What errors cost",
+        _forest("errors", comparison.target.errors, comparison, scheme),
+        note="AP at IoU 0.5 that mending each kind of error would win back (TIDE); less is "
+        "better, so a bar to the left is a gain.",
+    )
+
+
 def _forest(name: str, deltas: Sequence[MetricDelta], comparison: Comparison, scheme: str) -> Any:
-    if not any(d.delta is not None for d in deltas):
+    """A figure for each scale: metrics with the same margin can share an axis."""
+    known = [d for d in deltas if d.delta is not None]
+    if not known:
         return _none("Nothing was measured.")
-    figure = forest(deltas, comparison.margin, scheme, f"{name}-{comparison.key}")
-    label = f"Differences with {comparison.confidence:.0%} intervals: {name}"
-    return graph(ids.graph(ids.EVIDENCE, name), figure, label)
+    margins = [comparison.margin if d.margin is None else d.margin for d in known]
+    figures = []
+    for number_, margin in enumerate(dict.fromkeys(margins)):
+        rows = [d for d, own in zip(known, margins, strict=True) if own == margin]
+        part = name if number_ == 0 else f"{name}-{number_}"
+        figure = forest(rows, margin, scheme, f"{part}-{comparison.key}")
+        label = f"Differences with {comparison.confidence:.0%} intervals: {part}"
+        figures.append(graph(ids.graph(ids.EVIDENCE, part), figure, label))
+    return html.Div(figures)
 
 
 def _conditions(c: Comparison) -> list[tuple[str, Any]]:

@@ -28,7 +28,7 @@ from dashboard.components.comparing import (
 )
 from dashboard.components.evidence import banner, evidence
 from dashboard.formatting import count
-from dashboard.pages.compare_charts import register_charts
+from dashboard.pages.compare_charts import NO_RUNS, register_charts
 from dashboard.scope import (
     MOST_CHARTS,
     Scope,
@@ -116,6 +116,8 @@ def frame(store: RunStore, drawing: str, token: str | None, search: str) -> tupl
     """Legend, notes, the empty state, and what the metric picker offers."""
     view = View.parse(search)
     scope = scope_of(store, view)
+    if not scope.runs and _rivals(store, scope, search):
+        return None, html.Span("files of predictions"), None, {}, [], None
     if not scope.runs:
         nothing = nothing_selected(store.runs(), store.comparisons(), view)
         return None, _missing(scope), nothing, HIDDEN, [], None
@@ -133,6 +135,8 @@ def tables(store: RunStore, catalog: Catalog, listing: str, token: str | None) -
     """The tables of metrics and of parameters."""
     view = View.parse(listing)
     scope = scope_of(store, view)
+    if not scope.runs:
+        return NO_RUNS, NO_RUNS
     checkpoints = {run.key: store.checkpoints(run.key) for run in scope.runs}
     stored = store.comparisons()
     return (
@@ -168,7 +172,10 @@ def verdict(store: RunStore, news: dict[str, Any], scheme: str, search: str) -> 
 
 
 def _rivals(store: RunStore, scope: Scope, search: str) -> list[Comparison]:
+    """Comparisons of the selected runs, the one asked for first; that one alone without runs."""
     wanted = View.parse(search).comparison
+    if not scope.runs:
+        return [c for c in store.comparisons() if c.key == wanted]
     found = comparisons_among(store.comparisons(), scope.runs)
     return sorted(found, key=lambda c: c.key != wanted)
 

@@ -39,6 +39,9 @@ class Source(NamedTuple):
     catalog: Catalog
 
 
+NO_RUNS = "No run of this store is behind this."
+
+
 def register_charts(app: Dash, store: RunStore, catalog: Catalog) -> None:
     """Drawing on a new address, new data on a new token, more points on a zoom."""
     source = Source(store, catalog)
@@ -91,6 +94,8 @@ def draw(
 ) -> tuple[Any, list[Any], list[Any]]:
     """All charts, as the address asks: new figures on the cards there are, or new cards."""
     charts, scope, view = _charts(source, drawing, shown, zooms)
+    if not scope.runs:
+        return NO_RUNS, [no_update] * len(shown), [no_update] * len(shown)
     to = _zooms(shown, zooms)
     figures = [
         curve_figure(c, _unit(c, scope, source), view.log, scheme, to.get(c.metric))

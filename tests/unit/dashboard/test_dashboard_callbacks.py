@@ -1,12 +1,10 @@
 """Callbacks are plain functions: called here without a browser or a server."""
 
 import json
-from typing import Any
 
 import pytest
 from dash import Patch, no_update
 from dash.exceptions import PreventUpdate
-from plotly.utils import PlotlyJSONEncoder
 
 from backend.catalog import CATALOG
 from backend.core.errors import StoreError
@@ -17,15 +15,11 @@ from dashboard.components.evidence import detail, headline
 from dashboard.pages import PAGES, compare, compare_charts, runs, studies
 from dashboard.view import View
 from tests.support.memory_store import MemoryStore, filled_store, wide_store
+from tests.support.shown import text_of
 
 CHAMPION = "test-near-domain-03"
 PAIR = f"?runs=test-near-domain-00,{CHAMPION}"
 SOURCE = compare_charts.Source
-
-
-def text_of(component: Any) -> str:
-    """Everything that a component tree says."""
-    return json.dumps(component, cls=PlotlyJSONEncoder, ensure_ascii=False)
 
 
 def test_every_path_leads_to_its_page() -> None:
