@@ -1,23 +1,32 @@
-"""Old versus new: find both sides, score them today by the same code, and compare."""
+"""Old versus new: score both sides today by the same code, compare, and keep the evidence."""
 
-import json
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from backend import launch
-from backend.analysis import comparison, report
+from backend.analysis import comparison, gallery, report
 from backend.analysis.comparison import ComparisonSettings
+from backend.analysis.families import compare_family
+from backend.analysis.recipes import compare_recipes
+from backend.analysis.reports import paired_evidence, task_of
 from backend.analysis.weights import weights_moved
-from backend.catalog import CATALOG, Catalog, load_config
+from backend.catalog import CATALOG, Catalog
 from backend.config.schema import TrainConfig
-from backend.core.digest import sha256
-from backend.core.errors import CheckpointError, ComparisonError
-from backend.core.records import Checkpoint, Comparison, Contender, EvalReport, LayerChange
-from backend.core.store import RunStore
+from backend.core.errors import ComparisonError
+from backend.core.records import (
+    Comparison,
+    EvalReport,
+    Family,
+    LayerChange,
+    Picture,
+    RecipeComparison,
+)
 from backend.core.trainer import EvalRequest
-from backend.core.workdir import WorkDir, write_atomic
+from backend.core.workdir import write_atomic
+from backend.evaluate import evaluate
+from backend.sides import Side
 from backend.tracking.home import Home
 
 SOURCE_SPLIT = "val"
@@ -25,142 +34,150 @@ SOURCE_SPLIT = "val"
 
 
 @dataclass(frozen=True)
-class Side:
-    """A checkpoint and the config that it was trained by (None: not known)."""
-
-    contender: Contender
-    config: TrainConfig | None
-
-
-def find_side(home: Home, store: RunStore, text: str, catalog: Catalog = CATALOG) -> Side:
-    """What a user may call a checkpoint.
-
-    A weight file; ``RUN`` (its best checkpoint), ``RUN@last`` or ``RUN@7`` (an epoch); or
-    ``MODEL@champion`` (the registered model's). Raises CheckpointError or StoreError.
-    """
-    path = Path(text).expanduser()
-    if path.is_file():
-        return _from_file(path.absolute(), catalog)
-    if path.suffix in {".safetensors", ".pt", ".pth"}:
-        raise CheckpointError(f"{path}: no such weight file")
-    name, _, which = text.partition("@")
-    if which == "champion":
-        champions = store.champions()
-        if name not in champions:
-            known = ", ".join(sorted(champions)) or "none yet"
-            raise CheckpointError(
-                f"no registered model '{name}' has a champion; there is: {known}"
-            )
-        return _from_file(Path(champions[name].path), catalog)
-    return _from_run(home, store, name, which or "best", catalog)
-
-
-def _from_run(home: Home, store: RunStore, name: str, which: str, catalog: Catalog) -> Side:
-    run = store.run(name)
-    checkpoints = store.checkpoints(run.key)
-    if not home.work_dir(run.key).exists():
-        raise CheckpointError(f"run {run.key}: its work folder {home.work_dir(run.key)} is gone")
-    if not checkpoints:
-        raise CheckpointError(f"run {run.key} has no checkpoint ({run.status}: {run.reason})")
-    if which == "best":
-        chosen = [c for c in checkpoints if run.best_epoch in (c.epoch, None)][-1:]
-    elif which == "last":
-        chosen = checkpoints[-1:]
-    else:
-        chosen = [c for c in checkpoints if str(c.epoch) == which]
-    if not chosen:
-        epochs = ", ".join(str(c.epoch) for c in checkpoints)
-        raise CheckpointError(f"run {run.key} keeps no checkpoint '{which}'; epochs: {epochs}")
-    config = load_config(home.work_dir(run.key) / "config.yaml", catalog=catalog)
-    label = run.name if which == "best" else f"{run.name}@{which}"
-    return Side(_contender(chosen[0], label, config), config)
-
-
-def _from_file(path: Path, catalog: Catalog) -> Side:
-    work = WorkDir(path.parent.parent)
-    facts = _facts(path)
-    checkpoint = Checkpoint(
-        path=str(path),
-        sha256=sha256(path),
-        step=int(facts.get("step", 0)),
-        epoch=int(facts.get("epoch", 0)),
-    )
-    if not work.run.exists():
-        return Side(Contender(label=path.name, checkpoint=checkpoint, trainer=""), None)
-    run = work.read_run()
-    config = load_config(work.config, catalog=catalog)
-    checkpoint = checkpoint.model_copy(update={"run": run.key})
-    return Side(_contender(checkpoint, f"{run.name} {path.stem}", config), config)
-
-
-def _facts(path: Path) -> dict[str, int]:
-    """What the checkpoint's JSON says of its step and epoch; nothing for a foreign file."""
-    beside = path.with_suffix(".json")
-    if path.suffix != ".safetensors" or not beside.exists():
-        return {}
-    try:
-        facts = json.loads(beside.read_text(encoding="utf-8"))
-    except ValueError:
-        facts = None
-    if not isinstance(facts, dict):
-        raise CheckpointError(f"{beside}: damaged; restore it, or delete it to go on without")
-    return {key: facts[key] for key in ("step", "epoch") if isinstance(facts.get(key), int)}
-
-
-def _contender(checkpoint: Checkpoint, label: str, config: TrainConfig) -> Contender:
-    return Contender(label=label, checkpoint=checkpoint, trainer=config.kind, params=config.flat())
-
-
-def shared_config(
-    baseline: Side | None, candidate: Side, overrides: Mapping[str, object], config: Path | None,
-    catalog: Catalog = CATALOG,
-) -> TrainConfig:  # fmt: skip
-    """The one config by which both sides are scored: given, the candidate's or the baseline's."""
-    if config is not None:
-        return load_config(config, overrides, catalog)
-    found = candidate.config or (baseline.config if baseline else None)
-    if found is None:
-        raise ComparisonError(
-            "no checkpoint here comes from a run of this home, so the data and image size are "
-            "unknown; name them with --config FILE"
-        )
-    kinds = {side.config.kind for side in (baseline, candidate) if side and side.config}
-    if len(kinds) > 1:
-        raise ComparisonError(f"checkpoints of different trainers: {', '.join(sorted(kinds))}")
-    return found.replace(dict(overrides)) if overrides else found
-
-
-@dataclass(frozen=True)
 class Comparing:
-    """What two sides are compared on: a config, a split, the statistics' settings."""
+    """What sides are compared on: a config, a split, the statistics' settings.
 
-    config: TrainConfig
+    ``config`` None: the sides bring evaluations of their own (files of predictions). ``keep``
+    False: nothing is logged or left in the home.
+    """
+
+    config: TrainConfig | None
     split: str
     settings: ComparisonSettings
     catalog: Catalog = field(default_factory=lambda: CATALOG)
+    keep: bool = True
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A side's evaluations: on the target data, and on the source domain if there is one."""
+
+    side: Side
+    target: EvalReport
+    source: EvalReport | None = None
 
 
 def compare(
-    home: Home, baseline: Side, candidate: Side, how: Comparing, workers: launch.Workers
+    home: Home,
+    baseline: Side,
+    candidate: Side,
+    how: Comparing,
+    workers: launch.Workers | None = None,
 ) -> Comparison:
     """Evaluate both sides on the target split, and on the source domain if there is one.
 
     The comparison, its evidence and a readable report go to MLflow and to the work directory.
     """
-    home.prepare()
-    folder = home.work_dir(home.new_key("compare"))
-    reports = _evaluate(folder, baseline, candidate, how, workers)
-    result = comparison.compare(
-        key=folder.name,
-        created=time.time(),
-        contenders=(baseline.contender, candidate.contender),
-        target=(reports[0], reports[1]),
-        source=(reports[2], reports[3]) if len(reports) > 2 else None,
-        weights=_weights(baseline, candidate),
-        settings=how.settings,
-    )
-    _keep(home, folder, result)
+    return compare_several(home, baseline, [candidate], how, workers)[0]
+
+
+def compare_several(
+    home: Home,
+    baseline: Side,
+    candidates: Sequence[Side],
+    how: Comparing,
+    workers: launch.Workers | None = None,
+) -> list[Comparison]:
+    """Each candidate against the baseline; several get intervals that hold for all at once.
+
+    Each side is evaluated once. Every comparison is kept by itself.
+    """
+    folder = _folder(home, "compare", how)
+    old, *new = score_sides(home, (baseline, *candidates), how, folder, workers)
+    family = family_of(old, new, how.settings) if len(new) > 1 else None
+    results = []
+    for number, scored in enumerate(new, start=1):
+        key = folder.name if family is None else f"{folder.name}-{number}"
+        result = judge(key, old, scored, how.settings).model_copy(update={"family": family})
+        results.append(keep(home, result) if how.keep else result)
+    return results
+
+
+def compare_seeds(
+    home: Home,
+    sides: tuple[Sequence[Side], Sequence[Side]],
+    how: Comparing,
+    workers: launch.Workers | None = None,
+) -> RecipeComparison:
+    """Two recipes, each trained with several seeds; every run is scored on the same units."""
+    folder = _folder(home, "recipes", how)
+    scored = score_sides(home, (*sides[0], *sides[1]), how, folder, workers)
+    first = scored[0].target
+    evidence = [paired_evidence((first, one.target))[1] for one in scored]
+    at = len(sides[0])
+    result = compare_recipes(task_of(first), evidence[:at], evidence[at:], how.settings)
+    if how.keep:
+        from backend.tracking.writer import log_recipes  # noqa: PLC0415 (MLflow is slow)
+
+        folder.mkdir(exist_ok=True)
+        write_atomic(folder / "recipes.json", result.model_dump_json(indent=2))
+        log_recipes(home, folder.name, time.time(), result)
     return result
+
+
+def family_of(old: Scored, new: Sequence[Scored], settings: ComparisonSettings) -> Family:
+    """All candidates against one baseline, adjusted for their number."""
+    evidence = [paired_evidence((old.target, scored.target)) for scored in new]
+    named = [scored.side.contender.label for scored in new]
+    labels = [f"{n} ({at})" if named.count(n) > 1 else n for at, n in enumerate(named, start=1)]
+    return compare_family(
+        task_of(old.target),
+        (old.side.contender.label, evidence[0][0]),
+        {label: pair[1] for label, pair in zip(labels, evidence, strict=True)},
+        settings,
+    )
+
+
+def judge(key: str, old: Scored, new: Scored, settings: ComparisonSettings) -> Comparison:
+    """The comparison of two sides that were scored. Raises ComparisonError."""
+    source = (old.source, new.source) if old.source and new.source else None
+    return comparison.compare(
+        key=key,
+        created=time.time(),
+        contenders=(old.side.contender, new.side.contender),
+        target=(old.target, new.target),
+        source=source,
+        weights=_weights(old.side, new.side),
+        settings=settings,
+    )
+
+
+def score_sides(
+    home: Home,
+    sides: Sequence[Side],
+    how: Comparing,
+    folder: Path,
+    workers: launch.Workers | None = None,
+) -> list[Scored]:
+    """Each side scored in one process by one config, or its own evaluation if it brings one.
+
+    Raises ComparisonError if some bring predictions and others weights.
+    """
+    brought = [side.report for side in sides if side.report is not None]
+    if brought and len(brought) < len(sides):
+        raise ComparisonError(
+            "one side is a file of predictions and the other is not; compare two of a kind"
+        )
+    if brought:
+        return [Scored(side, report) for side, report in zip(sides, brought, strict=True)]
+    if how.config is None:
+        raise ComparisonError("these are weights, so data to score them on must be named")
+    workers = workers or launch.Workers(launch.spec_for(how.config, how.catalog).preload)
+    asked = [
+        (role, str(data), split)
+        for role, data, split in (
+            ("target", how.config.data, how.split),
+            ("source", how.config.source, SOURCE_SPLIT),
+        )
+        if data is not None
+    ]
+    requests = [
+        (side.contender.checkpoint, _request(side, data, split, folder / f"{number}-{role}"))
+        for number, side in enumerate(sides)
+        for role, data, split in asked
+    ]
+    reports = iter(evaluate(home, how.config, requests, folder, workers, how.catalog))
+    return [Scored(side, *(next(reports) for _ in asked)) for side in sides]
 
 
 def evaluate_one(
@@ -173,34 +190,46 @@ def evaluate_one(
 ) -> EvalReport:
     """Score one checkpoint on one split; predictions stay in a folder of the home."""
     folder = home.work_dir(home.new_key("evaluate"))
-    request = EvalRequest(
-        checkpoint=side.contender.checkpoint.path,
-        data=str(config.data),
-        split=split,
-        out=str(folder / "target"),
-    )
-    return launch.evaluate(config, [request], folder, workers, catalog)[0]
+    request = _request(side, str(config.data), split, folder / "target")
+    asked = [(side.contender.checkpoint, request)]
+    return evaluate(home, config, asked, folder, workers, catalog)[0]
 
 
-def _evaluate(
-    folder: Path, baseline: Side, candidate: Side, how: Comparing, workers: launch.Workers
-) -> list[EvalReport]:
-    asked = (
-        ("target", how.config.data, how.split),
-        ("source", how.config.source, SOURCE_SPLIT),
-    )
-    requests = [
-        EvalRequest(
-            checkpoint=side.contender.checkpoint.path,
-            data=str(data),
-            split=split,
-            out=str(folder / f"{name}-{role}"),
-        )
-        for role, data, split in asked
-        if data is not None
-        for name, side in (("baseline", baseline), ("candidate", candidate))
-    ]
-    return launch.evaluate(how.config, requests, folder, workers, how.catalog)
+def keep(home: Home, result: Comparison) -> Comparison:
+    """The comparison with its pictures, in its folder and as a run of MLflow."""
+    from backend.tracking.writer import log_comparison  # noqa: PLC0415 (MLflow is slow to import)
+
+    folder = home.work_dir(result.key)
+    folder.mkdir(exist_ok=True)
+    result = _illustrated(folder, result)
+    text = report.markdown(result)
+    write_atomic(folder / "comparison.json", result.model_dump_json(indent=2))
+    write_atomic(folder / "report.md", text)
+    log_comparison(home, result, text)
+    return result
+
+
+def _folder(home: Home, kind: str, how: Comparing) -> Path:
+    if how.keep:
+        home.prepare()
+    return home.work_dir(home.new_key(kind))
+
+
+def _illustrated(folder: Path, result: Comparison) -> Comparison:
+    """The units that changed most, drawn into ``gallery`` below the folder."""
+    pictures = []
+    for number, pair in enumerate(gallery.pairs(result.target), start=1):
+        path = folder / "gallery" / f"{number:02}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        pair.image.save(path, quality=88)
+        pictures.append(Picture(unit=pair.unit, key=f"gallery/{path.name}", path=str(path)))
+    target = result.target.model_copy(update={"pictures": tuple(pictures)})
+    return result.model_copy(update={"target": target})
+
+
+def _request(side: Side, data: str, split: str, out: Path) -> EvalRequest:
+    path = side.contender.checkpoint.path
+    return EvalRequest(checkpoint=path, data=data, split=split, out=str(out))
 
 
 def _weights(baseline: Side, candidate: Side) -> tuple[LayerChange, ...]:
@@ -208,12 +237,3 @@ def _weights(baseline: Side, candidate: Side) -> tuple[LayerChange, ...]:
     if {old.suffix, new.suffix} != {".safetensors"}:
         return ()
     return weights_moved(old, new)
-
-
-def _keep(home: Home, folder: Path, result: Comparison) -> None:
-    from backend.tracking.writer import log_comparison  # noqa: PLC0415 (MLflow is slow to import)
-
-    text = report.markdown(result)
-    write_atomic(folder / "comparison.json", result.model_dump_json(indent=2))
-    write_atomic(folder / "report.md", text)
-    log_comparison(home, result, text)

@@ -30,6 +30,7 @@ from backend.core.records import (
     StudyRecord,
     TrialRecord,
 )
+from backend.sides import find_side, shared_config
 from backend.synthetic.digits import write_digits
 from backend.tracking.home import Home
 from backend.tracking.store import MlflowStore
@@ -112,7 +113,7 @@ class Demo:
         return self.store.run(work.path.name)
 
     def _weights(self, run: Run) -> str:
-        side = compare.find_side(self.home, self.store, run.key)
+        side = find_side(self.home, self.store, run.key)
         return side.contender.checkpoint.path
 
     def _target(self, name: str, base: TrainConfig) -> Target:
@@ -141,11 +142,11 @@ class Demo:
         for known in self.store.comparisons():
             if (known.baseline.checkpoint.run, known.candidate.checkpoint.run) == (old, new):
                 return known
-        sides = [compare.find_side(self.home, self.store, key) for key in (old, new)]
-        config = compare.shared_config(sides[0], sides[1], {}, None)
+        both = [find_side(self.home, self.store, key) for key in (old, new)]
+        config = shared_config(both[0], both[1], {}, None)
         settings = ComparisonSettings(primary=CATALOG[config.kind].primary)
         how = compare.Comparing(config=config, split="holdout", settings=settings)
-        return compare.compare(self.home, sides[0], sides[1], how, self.workers)
+        return compare.compare(self.home, both[0], both[1], how, self.workers)
 
     def _promote(self, same: Target, new: Target) -> list[PromotionDecision]:
         """A first version, a better one, and one that is good elsewhere but has forgotten."""

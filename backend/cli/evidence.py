@@ -1,4 +1,4 @@
-"""assay evaluate, compare, score."""
+"""assay evaluate, compare."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,22 +8,31 @@ import typer
 from backend.cli._common import JsonOption, SetOption, home_of, number, show, signed, table
 
 if TYPE_CHECKING:
-    from backend.core.records import Comparison, DataComparison, EvalReport
+    from collections.abc import Callable
+
+    from backend.core.records import (
+        Comparison,
+        DataComparison,
+        EvalReport,
+        Family,
+        RecipeComparison,
+    )
 
 SplitOption = Annotated[str, typer.Option(help="The split of the dataset to score on.")]
 ConfigOption = Annotated[
     Path | None, typer.Option(help="Data and settings to score by; default: the run's own.")
 ]
+SIDE_HELP = (
+    "A weight file, RUN, RUN@last, RUN@<epoch>, MODEL@champion, or with --gt predictions; several "
+    "joined by commas are seeds of one recipe."
+)
 CHECKPOINT_HELP = "A weight file, RUN (its best), RUN@last, RUN@<epoch>, or MODEL@champion."
-
-score_app = typer.Typer(help="Score prediction files, whoever made them.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     app.command()(evaluate)
     app.command()(compare)
-    app.add_typer(score_app, name="score")
 
 
 def evaluate(
@@ -35,23 +44,24 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Score one checkpoint, without training."""
-    from backend import compare as comparing
     from backend import launch
+    from backend.compare import evaluate_one
     from backend.config.compose import parse_overrides
+    from backend.sides import find_side, shared_config
     from backend.tracking.store import MlflowStore
 
     home = home_of(context)
     home.prepare()
-    side = comparing.find_side(home, MlflowStore(home), checkpoint)
-    shared = comparing.shared_config(None, side, parse_overrides(overrides or []), config)
+    side = find_side(home, MlflowStore(home), checkpoint)
+    shared = shared_config(None, side, parse_overrides(overrides or []), config)
     workers = launch.Workers(launch.spec_for(shared).preload)
-    report = comparing.evaluate_one(home, side, shared, split, workers)
+    report = evaluate_one(home, side, shared, split, workers)
     if as_json:
         show(report.model_dump_json(indent=2))
         return
     rows = [(name, number(value)) for name, value in report.metrics.items()]
     show(
-        table(f"{side.contender.label} on {report.split} ({report.units} images)",
+        table(f"{side.contender.label} on {report.split} ({report.units} {report.unit}s)",
               ("metric", "value"), rows),
         "", per_class(report), f"predictions: {report.predictions}",
         *(f"warning: {warning}" for warning in report.warnings),
@@ -60,40 +70,55 @@ def evaluate(
 
 def compare(
     context: typer.Context,
-    baseline: Annotated[str, typer.Argument(help=CHECKPOINT_HELP)],
-    candidate: Annotated[str, typer.Argument(help=CHECKPOINT_HELP)],
+    baseline: Annotated[str, typer.Argument(help=SIDE_HELP)],
+    candidates: Annotated[list[str], typer.Argument(metavar="CANDIDATE...", help=SIDE_HELP)],
     config: ConfigOption = None,
     split: SplitOption = "holdout",
+    gt: Annotated[
+        Path | None, typer.Option(help="Ground truth: the sides are files of predictions.")
+    ] = None,
+    task: Annotated[str, typer.Option(help="What such files predict.")] = "detection",
     margin: Annotated[
-        float, typer.Option(min=0, help="Differences inside this count as equivalent.")
-    ] = 0.01,
+        list[str] | None,
+        typer.Option(metavar="[METRIC=]VALUE", help="Differences inside it count as equivalent."),
+    ] = None,
     replicates: Annotated[int, typer.Option(min=100, help="Bootstrap replicates.")] = 1000,
     overrides: SetOption = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the report as Markdown.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Is CANDIDATE better than BASELINE? Both are scored now, on the same images."""
-    from backend import compare as comparing
-    from backend import launch
-    from backend.analysis.comparison import ComparisonSettings
-    from backend.config.compose import parse_overrides
-    from backend.tracking.store import MlflowStore
+    """Is CANDIDATE better than BASELINE? Both are scored now, on the same units.
 
-    home = home_of(context)
-    home.prepare()
-    store = MlflowStore(home)
-    sides = comparing.find_side(home, store, baseline), comparing.find_side(home, store, candidate)
-    shared = comparing.shared_config(*sides, parse_overrides(overrides or []), config)
-    spec = launch.spec_for(shared)
-    how = comparing.Comparing(
-        config=shared,
-        split=split,
-        settings=ComparisonSettings(primary=spec.primary, margin=margin, replicates=replicates),
-    )
-    result = comparing.compare(home, *sides, how, launch.Workers(spec.preload))
+    Several candidates are judged together; runs joined by commas are seeds of one recipe.
+    """
+    from tempfile import TemporaryDirectory
+
+    from backend import compare as comparing
+    from backend.cli import _sides
+
+    with TemporaryDirectory() as scratch:
+        truth = _sides.Truth(gt, task, overrides or []) if gt else None
+        sides = _sides.find(home_of(context), [baseline, *candidates], truth, Path(scratch))
+        how = sides.how(config, split, _sides.settings(margin or [], replicates), overrides or [])
+        if sides.seeds:
+            recipes = comparing.compare_seeds(sides.home, sides.recipes(), how)
+            text = recipes.model_dump_json(indent=2)
+            show(*([text] if as_json else recipe_tables(recipes)))
+            return
+        old, *new = sides.single()
+        results = comparing.compare_several(sides.home, old, new, how)
+        if html or markdown:
+            _sides.write_report(results, html, markdown)
     if as_json:
-        show(result.model_dump_json(indent=2))
+        texts = [result.model_dump_json(indent=2) for result in results]
+        show(texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
         return
-    show(*conclusion(result), f"report: {home.work_dir(result.key) / 'report.md'}")
+    for result in results:
+        where = sides.home.work_dir(result.key) / "report.md"
+        show(*conclusion(result), *([f"report: {where}"] if how.keep else []), "")
+    if results[0].family:
+        show(family_table(results[0].family))
 
 
 def conclusion(result: "Comparison") -> list[object]:
@@ -117,24 +142,68 @@ def deltas(title: str, data: "DataComparison", confidence: float) -> object:
     rows = [
         (
             *(m.name, number(m.baseline), number(m.candidate), signed(m.delta)),
-            f"{signed(m.low)} … {signed(m.high)}",
+            *(bounds(m.low, m.high), number(m.p_value, 3)),
             *("–" if m.wins is None else f"{m.wins:.0%}", m.verdict),
         )
         for m in data.metrics
     ]
     return table(
-        f"{title} ({data.split}, {data.units} {data.unit}s)",
+        f"{title} ({', '.join(filter(None, [data.split, f'{data.units} {data.unit}s']))})",
         (
             "metric",
             "old",
             "new",
             "difference",
             f"{confidence:.0%} interval",
+            "p",
             "new wins",
             "verdict",
         ),
         rows,
     )
+
+
+def family_table(family: "Family") -> object:
+    """Several candidates, with intervals that hold for all of them at once."""
+    rows = [
+        (
+            *(m.label, number(family.baseline_value), number(m.value), signed(m.delta)),
+            *(bounds(m.low, m.high), number(m.p_value, 3), m.verdict),
+        )
+        for m in family.members
+    ]
+    return table(
+        f"all {len(family.members)} against {family.baseline} in {family.metric}, adjusted for "
+        "their number (max-statistic)",
+        ("candidate", "old", "new", "difference", f"{family.confidence:.0%} interval", "p",
+         "verdict"),
+        rows,
+    )  # fmt: skip
+
+
+def recipe_tables(found: "RecipeComparison") -> list[object]:
+    """Two recipes over their seeds."""
+    sides = (("baseline", found.baseline), ("candidate", found.candidate))
+    rows = [
+        (name, str(len(side.values)), number(side.iqm), bounds(side.low, side.high, number),
+         " ".join(number(value) for value in side.values))
+        for name, side in sides
+    ]  # fmt: skip
+    level = f"{found.confidence:.0%} interval"
+    return [
+        f"the candidate's recipe is {found.verdict} in {found.metric}: {signed(found.delta)} "
+        f"({level} {bounds(found.low, found.high)}); one of its runs beats one of the baseline's "
+        f"with probability {found.improvement:.2f} "
+        f"({bounds(found.improvement_low, found.improvement_high, number)})",
+        table(f"interquartile means over seeds ({found.units} units)",
+              ("recipe", "seeds", "IQM", level, "each seed"), rows),
+        *(f"warning: {warning}" for warning in found.warnings),
+    ]  # fmt: skip
+
+
+def bounds(low: float | None, high: float | None, text: "Callable[..., str]" = signed) -> str:
+    """An interval; a dash where there is none."""
+    return "–" if low is None or high is None else f"{text(low)} … {text(high)}"
 
 
 def per_class(report: "EvalReport") -> object:
@@ -145,31 +214,3 @@ def per_class(report: "EvalReport") -> object:
         for label, scores in report.per_class.items()
     ]
     return table("per class", ("class", *names), rows)
-
-
-@score_app.command()
-def detection(
-    gt: Annotated[Path, typer.Option(help="COCO ground truth (json).")],
-    pred: Annotated[Path, typer.Option(help="COCO results (json).")],
-    as_json: JsonOption = False,
-) -> None:
-    """COCO mAP of a results file, by pycocotools."""
-    import json
-
-    from backend.scoring.detection import load_ground_truth, load_predictions, score
-
-    truth = load_ground_truth(gt)
-    scores = score(truth, load_predictions(pred))
-    if as_json:
-        answer = {
-            "task": "detection",
-            "metrics": scores.metrics,
-            "per_class": scores.per_class,
-            "units": len(truth["images"]),
-            "warnings": list(scores.warnings),
-        }
-        show(json.dumps(answer, indent=2))
-        return
-    rows = [(name, number(value)) for name, value in scores.metrics.items()]
-    show(table("detection", ("metric", "value"), rows))
-    show(*(f"warning: {warning}" for warning in scores.warnings))

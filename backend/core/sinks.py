@@ -8,7 +8,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from backend.core.errors import StoreError
-from backend.core.events import Envelope, RunStarted
+from backend.core.events import Envelope, Event, RunStarted
 
 
 class EventSink(Protocol):
@@ -130,6 +130,15 @@ def read_events(path: Path) -> list[Envelope]:
     if not path.is_file():
         raise StoreError(f"{path}: no event file; is this a run's work directory?")
     return Tail(path).poll()
+
+
+def first_event(path: Path) -> Event | None:
+    """How a run began, without reading the rest; None if that cannot be told."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return Envelope.model_validate_json(file.readline()).event
+    except (OSError, ValueError):
+        return None
 
 
 def _cut_torn_line(path: Path) -> None:

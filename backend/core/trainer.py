@@ -38,13 +38,27 @@ class TrainOutcome(Record):
 class EvalRequest(Record):
     """Score ``checkpoint`` on ``split`` of the dataset file ``data``; write beside ``out``.
 
-    ``out`` is a folder for predictions and ground truth.
+    ``out`` is a folder for predictions, ground truth and evidence. ``known`` are earlier
+    evaluations of these very weights: one made under the same conditions is the answer.
     """
 
     checkpoint: str
     data: str
     split: str
     out: str
+    known: tuple[EvalReport, ...] = ()
+
+
+class Conditions(Record):
+    """What decides an evaluation's numbers besides the weights (see ``EvalReport``)."""
+
+    data_digest: str
+    evaluator: str
+    settings: dict[str, str] = {}
+
+    def of(self, report: EvalReport) -> bool:
+        """Was this report made under these conditions?"""
+        return all(getattr(report, name) == value for name, value in self)
 
 
 class Detection(Record):
@@ -55,6 +69,36 @@ class Detection(Record):
     label: str
 
 
+class Track(Record):
+    """One tracked box: its frame (counted from zero), identity, and place in pixels.
+
+    ``box`` is x and y of the upper left corner, width and height, as the MOT format has it.
+    """
+
+    frame: int
+    id: int
+    box: tuple[float, float, float, float]
+    score: float
+    label: str
+
+
+class Segment(Record):
+    """One action of a video; ``start`` and ``end`` in seconds."""
+
+    start: float
+    end: float
+    label: str
+    score: float
+
+
+class Spot(Record):
+    """One event of a clip at a frame (counted from zero); F3Set joins its elements by ``_``."""
+
+    frame: int
+    label: str
+    score: float
+
+
 class Predictor(Protocol):
     """Images in, boxes out. Images are uint8 arrays (height, width, 3) in RGB order."""
 
@@ -63,18 +107,32 @@ class Predictor(Protocol):
     ) -> list[list[Detection]]: ...
 
 
+class ClipPredictor(Protocol):
+    """Videos in; tracks, segments or spots out: one list per video, in order.
+
+    A video is a path, which the trainer decodes, or a uint8 array (frames, height, width, 3).
+    """
+
+    def predict(
+        self, clips: "Sequence[Path | NDArray[np.uint8]]", conf: float = 0.25
+    ) -> list[list[Track]] | list[list[Segment]] | list[list[Spot]]: ...
+
+
 class Trainer(Protocol):
     """Fits, evaluates and predicts.
 
     ``fit`` emits ``RunStarted`` first and never ``RunFinished``: its caller adds that one. It
     raises DataError, CheckpointError or ConfigError before anything is trained.
+    ``conditions`` tells what ``evaluate`` would say of itself, without running the model.
     """
 
     def fit(self, emit: Emit, stop: StopSignal) -> TrainOutcome: ...
 
     def evaluate(self, request: EvalRequest) -> EvalReport: ...
 
-    def predictor(self, checkpoint: Path) -> Predictor: ...
+    def conditions(self, request: EvalRequest) -> Conditions: ...
+
+    def predictor(self, checkpoint: Path) -> Predictor | ClipPredictor: ...
 
 
 @dataclass(frozen=True)

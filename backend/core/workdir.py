@@ -81,18 +81,9 @@ class WorkDir:
     def hold(self) -> Iterator[None]:
         """Hold the directory while a run is supervised; the system lets go if we die.
 
-        Waits a moment, because ``held`` takes the lock for an instant. Raises BusyError if
-        another process holds it.
+        Raises BusyError if another process holds it.
         """
-        with self.lock.open("w", encoding="utf-8") as file:
-            for attempt in range(LOCK_ATTEMPTS):
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if attempt + 1 == LOCK_ATTEMPTS:
-                        raise BusyError(f"{self.path}: another process is running this") from None
-                    time.sleep(LOCK_PAUSE_SECONDS)
+        with exclusive(self.lock, f"{self.path}: another process is running this"):
             yield
 
     def held(self) -> bool:
@@ -119,11 +110,30 @@ class WorkDir:
         return next((line.strip() for line in reversed(lines) if COMPLAINT.search(line)), "")
 
 
-def write_atomic(path: Path, text: str) -> None:
+@contextmanager
+def exclusive(lock: Path, busy: str) -> Iterator[None]:
+    """Hold a lock file, which the system frees when its holder dies.
+
+    Waits a moment, because who only looks takes it for an instant. Raises BusyError, saying
+    ``busy``, if another process holds it.
+    """
+    with lock.open("w", encoding="utf-8") as file:
+        for attempt in range(LOCK_ATTEMPTS):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if attempt + 1 == LOCK_ATTEMPTS:
+                    raise BusyError(busy) from None
+                time.sleep(LOCK_PAUSE_SECONDS)
+        yield
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
     """The whole file or none of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -5,33 +5,56 @@ pycocotools answers a wrong file with a wrong number or a traceback: an annotati
 So each box is checked here and handed on with a number of our own.
 """
 
+import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeGuard
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backend.core.errors import DataError
+from backend.scoring.json_files import read_json
 
 CocoDict = Mapping[str, object]
 ImageId = int | str
+Row = tuple[int, int, tuple[float, float, float, float], float, bool, float]
 
 
 @dataclass(frozen=True)
-class Box:
-    """``bbox`` is x, y, width, height in pixels; ``image`` and ``label`` are positions in the
-    sorted images and classes. ``score`` is 1 for ground truth."""
+class Boxes:
+    """Boxes, each at the same place in every array.
 
-    image: int
-    label: int
-    bbox: tuple[float, float, float, float]
-    area: float
-    crowd: bool = False
-    score: float = 1.0
+    ``images`` and ``labels`` are positions in the sorted images and classes; ``corners`` holds
+    x, y, width, height in pixels. ``scores`` is 1 for ground truth.
+    """
+
+    images: NDArray[np.int32]
+    labels: NDArray[np.int32]
+    corners: NDArray[np.float64]
+    areas: NDArray[np.float64]
+    crowds: NDArray[np.bool_]
+    scores: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> Self:
+        """Rows of image, label, corners, area, crowd and score."""
+        images, labels, corners, areas, crowds, scores = list(zip(*rows, strict=True)) or [()] * 6
+        return cls(
+            np.array(images, dtype=np.int32),
+            np.array(labels, dtype=np.int32),
+            np.array(corners, dtype=np.float64).reshape(-1, 4),
+            np.array(areas, dtype=np.float64),
+            np.array(crowds, dtype=np.bool_),
+            np.array(scores, dtype=np.float64),
+        )
 
 
 @dataclass(frozen=True)
@@ -41,12 +64,23 @@ class Truth:
     image_ids: tuple[ImageId, ...]
     class_ids: tuple[int, ...]
     names: tuple[str, ...]
-    boxes: tuple[Box, ...]
+    boxes: Boxes
+
+    @property
+    def digest(self) -> str:
+        """Sha256 over images, classes and boxes, in whatever order they were listed."""
+        boxes = self.boxes
+        table = np.column_stack(
+            [boxes.images, boxes.labels, boxes.corners, boxes.areas, boxes.crowds]
+        )
+        table = table[np.lexsort(table.T)] + 0.0  # no negative zeros
+        names = json.dumps([[str(key) for key in self.image_ids], self.names])
+        return hashlib.sha256(names.encode() + table.tobytes()).hexdigest()
 
 
 def load_ground_truth(path: Path) -> dict[str, Any]:
     """The COCO ground truth in a JSON file. Raises DataError."""
-    data = _load(path)
+    data = read_json(path)
     if not isinstance(data, dict):
         raise DataError(
             f"{path}: expected COCO ground truth, an object with images, annotations "
@@ -57,7 +91,7 @@ def load_ground_truth(path: Path) -> dict[str, Any]:
 
 def load_predictions(path: Path) -> list[dict[str, Any]]:
     """The COCO results in a JSON file. Raises DataError."""
-    data = _load(path)
+    data = read_json(path)
     if not isinstance(data, list):
         raise DataError(
             f"{path}: expected COCO results, a list of boxes with image_id, category_id, "
@@ -83,6 +117,7 @@ def check_ground_truth(ground_truth: CocoDict) -> Truth:
         raise DataError("ground truth: it lists no categories, so there is nothing to score")
     class_ids = sorted(_whole(key, "category") for key in classes)
     image_ids = sorted(images, key=lambda key: (isinstance(key, str), key))
+    _check_distinct(image_ids)
     image_at = {key: position for position, key in enumerate(image_ids)}
     class_at = {key: position for position, key in enumerate(class_ids)}
     annotations = _part(ground_truth, "annotations")
@@ -91,11 +126,11 @@ def check_ground_truth(ground_truth: CocoDict) -> Truth:
         image_ids=tuple(image_ids),
         class_ids=tuple(class_ids),
         names=_names([classes[key] for key in class_ids]),
-        boxes=tuple(_truth_box(item, image_at, class_at) for item in annotations),
+        boxes=Boxes.of(_truth_row(item, image_at, class_at) for item in annotations),
     )
 
 
-def check_predictions(predictions: Sequence[CocoDict], truth: Truth) -> tuple[Box, ...]:
+def check_predictions(predictions: Sequence[CocoDict], truth: Truth) -> Boxes:
     """Predictions as numbers that can be scored, in their order. Raises DataError."""
     if isinstance(predictions, str | Mapping) or not isinstance(predictions, Sequence):
         raise DataError(
@@ -103,23 +138,10 @@ def check_predictions(predictions: Sequence[CocoDict], truth: Truth) -> tuple[Bo
         )
     image_at = {key: position for position, key in enumerate(truth.image_ids)}
     class_at = {key: position for position, key in enumerate(truth.class_ids)}
-    return tuple(
-        _predicted_box(item, f"predictions: entry {number}", image_at, class_at)
+    return Boxes.of(
+        _predicted_row(item, f"predictions: entry {number}", image_at, class_at)
         for number, item in enumerate(predictions, start=1)
     )
-
-
-def _load(path: Path) -> object:
-    try:
-        with path.open(encoding="utf-8") as file:
-            data: object = json.load(file)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from None
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{path}: not valid JSON ({error})") from None
-    return data
 
 
 def _part(ground_truth: CocoDict, key: str) -> list[CocoDict]:
@@ -147,6 +169,15 @@ def _ids(items: Sequence[CocoDict], what: str) -> dict[ImageId, CocoDict]:
 _PLURAL = {"image": "images", "category": "categories", "annotation": "annotations"}
 
 
+def _check_distinct(image_ids: Sequence[ImageId]) -> None:
+    numbers = {str(key) for key in image_ids if isinstance(key, int)}
+    for key in image_ids:
+        if isinstance(key, str) and key in numbers:
+            raise DataError(
+                f"ground truth: two images have the id {key}, once a number and once a text"
+            )
+
+
 def _whole(key: ImageId, what: str) -> int:
     if not isinstance(key, int):
         raise DataError(f"ground truth: {what} id {key!r} is not a whole number")
@@ -161,45 +192,48 @@ def _names(categories: Sequence[CocoDict]) -> tuple[str, ...]:
     return names
 
 
-def _truth_box(
+def _truth_row(
     item: CocoDict, image_at: Mapping[ImageId, int], class_at: Mapping[int, int]
-) -> Box:
+) -> Row:
     where = f"ground truth: annotation {item['id']!r}"
     image, label = _place(item, where, image_at, class_at)
     bbox = _bbox(item, where)
     area = _number(item.get("area", bbox[2] * bbox[3]), f"{where}: area")
     if area < 0:
         raise DataError(f"{where}: area {area:g} is negative")
-    return Box(image, label, bbox, area, crowd=bool(item.get("iscrowd", 0)))
+    return image, label, bbox, area, bool(item.get("iscrowd", 0)), 1.0
 
 
-def _predicted_box(
+def _predicted_row(
     item: object, where: str, image_at: Mapping[ImageId, int], class_at: Mapping[int, int]
-) -> Box:
+) -> Row:
     if not isinstance(item, Mapping):
         raise DataError(f"{where}: expected an object with image_id, category_id, bbox and score")
     image, label = _place(item, where, image_at, class_at)
     bbox = _bbox(item, where)
     score = _number(item.get("score"), f"{where}: score")
-    return Box(image, label, bbox, bbox[2] * bbox[3], score=score)
+    return image, label, bbox, bbox[2] * bbox[3], False, score
 
 
 def _place(
     item: CocoDict, where: str, image_at: Mapping[ImageId, int], class_at: Mapping[int, int]
 ) -> tuple[int, int]:
     image, label = item.get("image_id"), item.get("category_id")
-    if not isinstance(image, Integral | str) or image not in image_at:
+    if not isinstance(image, int | str | Integral) or image not in image_at:
         raise DataError(f"{where}: image_id {image!r} is not an image of the ground truth")
-    if not isinstance(label, Integral) or label not in class_at:
+    if not isinstance(label, int | Integral) or label not in class_at:
         raise DataError(f"{where}: category_id {label!r} is not a category of the ground truth")
     return image_at[image if isinstance(image, str) else int(image)], class_at[int(label)]
 
 
 def _bbox(item: CocoDict, where: str) -> tuple[float, float, float, float]:
     raw = item.get("bbox")
-    if not isinstance(raw, Sequence | np.ndarray) or isinstance(raw, str) or len(raw) != 4:
+    if not isinstance(raw, list | tuple | np.ndarray) or len(raw) != 4:
         raise DataError(f"{where}: bbox is {raw!r}; expected [x, y, width, height]")
-    x, y, width, height = (_number(value, f"{where}: bbox {list(raw)}") for value in raw)
+    wrong = [value for value in raw if not _is_number(value)]
+    if wrong:
+        raise DataError(f"{where}: bbox {list(raw)}: {wrong[0]!r} is not a finite number")
+    x, y, width, height = map(float, raw)
     if width < 0 or height < 0:
         raise DataError(
             f"{where}: bbox {list(raw)} has a negative size; expected [x, y, width, height]"
@@ -208,6 +242,13 @@ def _bbox(item: CocoDict, where: str) -> tuple[float, float, float, float]:
 
 
 def _number(value: object, where: str) -> float:
-    if not isinstance(value, Real) or not math.isfinite(value):
+    if not _is_number(value):
         raise DataError(f"{where}: {value!r} is not a finite number")
     return float(value)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    try:
+        return isinstance(value, float | int | Real) and math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False

@@ -1,257 +1,256 @@
-"""Detection metrics. pycocotools is the judge; what it leaves undefined is None, never -1.
+"""Detection metrics: COCO's, matched by pycocotools, of any multiset of images.
 
 AP and AR are COCO's: 101-point interpolated precision, IoU 0.50 to 0.95, at most 100
 detections per image and class. Source: Lin et al. 2014 and cocodataset.org/#detection-eval.
+What pycocotools leaves undefined is None, never -1.
 """
 
-import contextlib
-import io
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+from pydantic import Field, field_validator
 
-from backend.core.records import Record
+from backend.config.schema import Section
+from backend.core.errors import DataError
+from backend.core.records import MetricSpec
+from backend.scoring._coco_matching import (
+    MAX_DETECTIONS,
+    THRESHOLDS,
+    Matching,
+    counted_truths,
+    match_boxes,
+)
+from backend.scoring._detection_evidence import (
+    METRICS,
+    DetectionEvidence,
+    Point,
+    Recalled,
+    Truths,
+)
 from backend.scoring.coco import (
-    Box,
+    Boxes,
     CocoDict,
-    ImageId,
     Truth,
     check_ground_truth,
     check_predictions,
     load_ground_truth,
     load_predictions,
 )
+from backend.scoring.detection_errors import errors
+from backend.scoring.evidence import Scores, Task
+from backend.scoring.yolo_datafile import read_datafile
+from backend.scoring.yolo_truth import first_category, load_yolo_truth
 
 __all__ = [
+    "COCO_NAMES",
     "EVALUATOR",
     "METRICS",
-    "ClassMatches",
-    "DetectionScores",
-    "Matches",
+    "TASK",
+    "DetectionEvidence",
+    "DetectionOptions",
+    "evaluate",
     "load_ground_truth",
     "load_predictions",
-    "match",
+    "load_truth",
+    "read",
     "score",
 ]
 
-EVALUATOR = f"assay.detection 1, pycocotools {version('pycocotools')}"
+EVALUATOR = f"assay.detection 2, pycocotools {version('pycocotools')}"
 """What ``EvalReport.evaluator`` says of reports made with this module."""
 
-_COCO_STATS = (
-    *("mAP50-95", "mAP50", "mAP75", "mAP-small", "mAP-medium", "mAP-large"),
-    *("AR1", "AR10", "AR100"),
-)
-METRICS = (*_COCO_STATS, "precision", "recall", "f1")
-MAX_DETECTIONS = 100
+COCO_NAMES: Mapping[str, str] = {
+    "mAP50-95": "AP", "mAP50": "AP50", "mAP75": "AP75", "mAP-small": "APs", "mAP-medium": "APm",
+    "mAP-large": "APl", "AR1": "AR1", "AR10": "AR10", "AR100": "AR100",
+    "precision": "precision", "recall": "recall", "f1": "f1",
+}  # fmt: skip
+"""Our names of the metrics to those of COCO and Detectron2."""
 
 
-class DetectionScores(Record):
-    """Metrics of one model on one set of images; None where a metric is undefined.
+class DetectionOptions(Section):
+    """How detections are scored.
 
-    ``precision``, ``recall`` and ``f1`` are micro-averaged over all classes at IoU 0.5, at the
-    one ``confidence`` that maximises F1 on these very images: an optimistic choice, fit for
-    comparing models, not for promising a working point. ``per_class`` holds mAP50-95, mAP50
-    and instances (ground-truth boxes without crowds).
+    ``split`` and ``first_category`` are for a ground truth that is a YOLO data.yaml.
     """
 
-    metrics: dict[str, float | None]
-    per_class: dict[str, dict[str, float | None]]
-    confidence: float | None
-    warnings: tuple[str, ...] = ()
+    confidence: float | None = Field(
+        None,
+        ge=0,
+        description="The confidence at which precision, recall and F1 are taken; none: the one "
+        "that maximises F1 on these very images, an optimistic choice.",
+    )
+    iou: float = Field(0.5, description="The IoU from which on such a detection is right.")
+    split: str = Field("val", description="The split of a data.yaml.")
+    first_category: Literal[0, 1] | None = Field(
+        None,
+        description="The category id of a data.yaml's first class in the predictions; none: "
+        "found out, 1 is what Ultralytics writes.",
+    )
+
+    @field_validator("iou")
+    @classmethod
+    def _of_coco(cls, iou: float) -> float:
+        if not np.isclose(THRESHOLDS, iou).any():
+            raise ValueError("choose one of COCO's thresholds: 0.5, 0.55, ... 0.95")
+        return iou
 
 
-@dataclass(frozen=True)
-class ClassMatches:
-    """The detections of one class, by falling score (ties: by image, as pycocotools has it).
+DEFAULTS = DetectionOptions()
 
-    ``scores`` and ``images`` have one entry per detection, ``matched`` and ``ignored`` are
-    (10 IoU thresholds, detections). A detection is a true positive if matched and not ignored.
-    ``truths`` is the number of ground-truth boxes in each image, crowds left out.
+
+def read(gt: Path, pred: Path, options: DetectionOptions = DEFAULTS) -> DetectionEvidence:
+    """Score COCO results against COCO ground truth, or against a split of a YOLO data.yaml.
+
+    Raises DataError with one sentence for files that cannot be used.
     """
-
-    name: str
-    scores: NDArray[np.float64]
-    images: NDArray[np.intp]
-    matched: NDArray[np.bool_]
-    ignored: NDArray[np.bool_]
-    truths: NDArray[np.int64]
+    predictions = load_predictions(pred)
+    try:
+        return evaluate(load_truth(gt, predictions, options), predictions, options)
+    except DataError as error:
+        raise DataError(f"{pred} against {gt}: {error}") from None
 
 
-@dataclass(frozen=True)
-class Matches:
-    """What each image adds to the metrics, so that images can be re-weighted, not re-matched."""
+def load_truth(
+    gt: Path, predictions: Sequence[CocoDict], options: DetectionOptions = DEFAULTS
+) -> dict[str, Any]:
+    """COCO ground truth in a JSON file, or the split of a data.yaml, its category ids counted
+    as the predictions count them. Raises DataError."""
+    if gt.suffix.lower() not in {".yaml", ".yml"}:
+        return load_ground_truth(gt)
+    names = len(read_datafile(gt).names)
+    first = first_category(predictions, names, options.first_category)
+    return load_yolo_truth(gt, options.split, first)
 
-    image_ids: tuple[ImageId, ...]
-    thresholds: NDArray[np.float64]
-    classes: tuple[ClassMatches, ...]
+
+def score(ground_truth: CocoDict, predictions: Sequence[CocoDict]) -> Scores:
+    """The metrics of ``evaluate``."""
+    return evaluate(ground_truth, predictions).scores()
 
 
-def score(ground_truth: CocoDict, predictions: Sequence[CocoDict]) -> DetectionScores:
-    """Score COCO results against COCO ground truth.
+def evaluate(
+    ground_truth: CocoDict,
+    predictions: Sequence[CocoDict],
+    options: DetectionOptions = DEFAULTS,
+) -> DetectionEvidence:
+    """Match COCO results to COCO ground truth.
 
-    Without ground-truth boxes every metric is None; without predictions AP and recall are 0
-    and precision is None; both are warned of. Raises DataError with one sentence for unknown
-    images or categories, duplicate ids and boxes that are not finite or have a negative size.
+    Without ground-truth boxes every metric is undefined; without predictions AP and recall are
+    0 and precision is undefined; both are warned of. Raises DataError with one sentence for
+    unknown images or categories, duplicate ids and boxes that are not finite or have a
+    negative size.
     """
     truth = check_ground_truth(ground_truth)
     boxes = check_predictions(predictions, truth)
-    judge = _judge(truth, boxes)
-    with contextlib.redirect_stdout(io.StringIO()):
-        judge.accumulate()
-        judge.summarize()
-    matches = _collect(judge, truth)
-    metrics = {
-        name: _defined(value) for name, value in zip(_COCO_STATS, judge.stats, strict=False)
-    }
-    point, confidence = _working_point(matches)
-    return DetectionScores(
-        metrics=metrics | point,
-        per_class=_per_class(judge.eval["precision"], matches),
-        confidence=confidence,
+    matching = match_boxes(truth, boxes)
+    counted = counted_truths(truth.boxes)
+    rule = int(np.abs(THRESHOLDS - options.iou).argmin())
+    point = Point(options.iou, options.confidence, options.confidence)
+    if options.confidence is None:
+        confidence = _best_confidence(matching, rule, int(counted[0].sum()))
+        point = point._replace(confidence=confidence)
+    right, kept = _at_point(matching, rule, point, len(truth.image_ids))
+    return DetectionEvidence(
+        units=tuple(str(key) for key in truth.image_ids),
+        classes=truth.names,
+        truth_digest=truth.digest,
+        point=point,
+        ranked=matching.ranked,
+        truths=Truths(truth.boxes.labels, truth.boxes.images, counted),
+        recalled=_recalled(matching),
+        right=right,
+        kept=kept,
+        errors=errors(truth, boxes, matching),
         warnings=_warnings(truth, boxes),
     )
 
 
-def match(ground_truth: CocoDict, predictions: Sequence[CocoDict]) -> Matches:
-    """Match detections to ground truth at the ten IoU thresholds, over all box sizes.
-
-    The flags are pycocotools' own. Raises DataError as ``score`` does.
-    """
-    truth = check_ground_truth(ground_truth)
-    boxes = check_predictions(predictions, truth)
-    return _collect(_judge(truth, boxes, sizes=1), truth)
-
-
-def _judge(truth: Truth, boxes: Sequence[Box], sizes: int = 4) -> Any:
-    """A pycocotools evaluator that has matched; ``sizes`` 1 leaves small to large out."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        judge = COCOeval(_coco(truth, truth.boxes), _coco(truth, boxes), "bbox")
-        judge.params.areaRng = judge.params.areaRng[:sizes]
-        judge.params.areaRngLbl = judge.params.areaRngLbl[:sizes]
-        judge.evaluate()
-    return judge
-
-
-def _coco(truth: Truth, boxes: Sequence[Box]) -> Any:
-    coco = COCO()
-    coco.dataset = {
-        "images": [{"id": position} for position in range(len(truth.image_ids))],
-        "categories": [{"id": position} for position in range(len(truth.class_ids))],
-        "annotations": [
-            {
-                "id": number,
-                "image_id": box.image,
-                "category_id": box.label,
-                "bbox": list(box.bbox),
-                "area": box.area,
-                "iscrowd": int(box.crowd),
-                "score": box.score,
-            }
-            for number, box in enumerate(boxes, start=1)
-        ],
-    }
-    coco.createIndex()
-    return coco
-
-
-def _collect(judge: Any, truth: Truth) -> Matches:
-    images, sizes = len(truth.image_ids), len(judge.params.areaRng)
-    classes = []
-    for label, name in enumerate(truth.names):
-        start = label * sizes * images
-        found = judge.evalImgs[start : start + images]
-        classes.append(_class_matches(name, found, len(judge.params.iouThrs)))
-    return Matches(truth.image_ids, np.asarray(judge.params.iouThrs), tuple(classes))
-
-
-def _class_matches(name: str, found: Sequence[Any], thresholds: int) -> ClassMatches:
-    truths = np.zeros(len(found), dtype=np.int64)
-    scores, images = [np.zeros(0)], [np.zeros(0, dtype=np.intp)]
-    matched = [np.zeros((thresholds, 0), dtype=np.bool_)]
-    ignored = [np.zeros((thresholds, 0), dtype=np.bool_)]
-    for image, result in enumerate(found):
-        if result is None:
-            continue
-        truths[image] = np.count_nonzero(np.asarray(result["gtIgnore"]) == 0)
-        scores.append(np.asarray(result["dtScores"], dtype=np.float64))
-        images.append(np.full(len(result["dtScores"]), image, dtype=np.intp))
-        matched.append(np.asarray(result["dtMatches"]) > 0)
-        ignored.append(np.asarray(result["dtIgnore"], dtype=np.bool_))
-    order = np.argsort(-np.concatenate(scores), kind="stable")
-    return ClassMatches(
-        name=name,
-        scores=np.concatenate(scores)[order],
-        images=np.concatenate(images)[order],
-        matched=np.concatenate(matched, axis=1)[:, order],
-        ignored=np.concatenate(ignored, axis=1)[:, order],
-        truths=truths,
-    )
-
-
-def _working_point(matches: Matches) -> tuple[dict[str, float | None], float | None]:
-    """Precision, recall and F1 at IoU 0.5 over all classes, at the best confidence."""
-    truths = int(sum(found.truths.sum() for found in matches.classes))
-    if truths == 0:
-        return {"precision": None, "recall": None, "f1": None}, None
-    counted = [~found.ignored[0] for found in matches.classes]
-    scores = np.concatenate([f.scores[c] for f, c in zip(matches.classes, counted, strict=True)])
-    hits = np.concatenate([f.matched[0][c] for f, c in zip(matches.classes, counted, strict=True)])
-    if scores.size == 0:
-        return {"precision": None, "recall": 0.0, "f1": 0.0}, None
-    order = np.argsort(-scores, kind="stable")
-    scores, hits = scores[order], hits[order].cumsum()
+def _best_confidence(matching: Matching, rule: int, truths: int) -> float | None:
+    """The confidence with the highest F1 over all classes; the higher of equals."""
+    ranked = matching.ranked
+    counted = ranked.counted[0] >> rule & 1 > 0
+    if not truths or not counted.any():
+        return None
+    order = np.argsort(-ranked.scores[counted], kind="stable")
+    scores = ranked.scores[counted][order]
+    right = (ranked.hits[0] >> rule & 1)[counted][order].cumsum(dtype=np.int64)
     last = np.append(scores[1:] != scores[:-1], True)  # a threshold keeps all of equal score
-    kept = (np.flatnonzero(last) + 1).astype(np.float64)
-    right = hits[last].astype(np.float64)
-    f1 = 2 * right / (kept + truths)
-    best = int(f1.argmax())
-    point: dict[str, float | None] = {
-        "precision": float(right[best] / kept[best]),
-        "recall": float(right[best] / truths),
-        "f1": float(f1[best]),
-    }
-    return point, float(scores[last][best])
+    kept = np.flatnonzero(last) + 1
+    return float(scores[last][(2 * right[last] / (kept + truths)).argmax()])
 
 
-def _per_class(
-    precision: NDArray[np.float64], matches: Matches
-) -> dict[str, dict[str, float | None]]:
-    """``precision`` is pycocotools' (IoU, recall, class, size, detections), -1 if undefined."""
-    table: dict[str, dict[str, float | None]] = {}
-    for label, found in enumerate(matches.classes):
-        table[found.name] = {
-            "mAP50-95": _defined(precision[:, :, label, 0, -1].mean()),
-            "mAP50": _defined(precision[0, :, label, 0, -1].mean()),
-            "instances": float(found.truths.sum()),
-        }
-    return table
+def _at_point(
+    matching: Matching, rule: int, point: Point, images: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """True positives and detections of each image at the working point."""
+    ranked = matching.ranked
+    sure = ranked.scores >= (np.inf if point.confidence is None else point.confidence)
+    right, kept = (
+        np.bincount(ranked.images[sure & (bits[0] >> rule & 1 > 0)], minlength=images)
+        for bits in (ranked.hits, ranked.counted)
+    )
+    return right, kept
 
 
-def _defined(value: float) -> float | None:
-    return None if value < 0 else float(value)
+def _recalled(matching: Matching) -> Recalled:
+    ranked = matching.ranked
+    found = np.flatnonzero(ranked.hits[0])
+    times = np.bitwise_count(ranked.hits[0, found]).astype(np.int32)
+    among = matching.ranks[found] < np.array([[1], [10], [MAX_DETECTIONS]])
+    return Recalled(ranked.labels[found], ranked.images[found], times * among)
 
 
-def _warnings(truth: Truth, boxes: Sequence[Box]) -> tuple[str, ...]:
+def _warnings(truth: Truth, boxes: Boxes) -> tuple[str, ...]:
     warnings = []
-    if not any(not box.crowd for box in truth.boxes):
+    if truth.boxes.crowds.all():
         warnings.append("The ground truth has no boxes: every metric is undefined.")
-    if not boxes:
+    if not len(boxes):
         warnings.append("There are no predictions at all.")
-    flat = sum(1 for box in truth.boxes if box.bbox[2] * box.bbox[3] == 0)
+    flat = int((truth.boxes.corners[:, 2:].prod(axis=1) == 0).sum())
     if flat:
         warnings.append(f"{flat} ground-truth boxes have no area, so no detection can match them.")
-    counts = Counter((box.image, box.label) for box in boxes)
-    beyond = sum(max(0, count - MAX_DETECTIONS) for count in counts.values())
+    counts = np.bincount(boxes.images * len(truth.names) + boxes.labels)
+    beyond = int(np.maximum(counts - MAX_DETECTIONS, 0).sum())
     if beyond:
         warnings.append(
             f"{beyond} detections beyond the {MAX_DETECTIONS} most confident of an image and "
             "class were left out, as COCO does."
         )
     return tuple(warnings)
+
+
+def _metrics() -> tuple[MetricSpec, ...]:
+    about = {
+        "mAP50-95": "mean AP over the classes and IoU 0.50 to 0.95",
+        "mAP50": "mean AP at IoU 0.50",
+        "mAP75": "mean AP at IoU 0.75",
+        "mAP-small": "mAP50-95 of objects smaller than 32 x 32 pixels",
+        "mAP-medium": "mAP50-95 of objects from 32 x 32 to 96 x 96 pixels",
+        "mAP-large": "mAP50-95 of objects larger than 96 x 96 pixels",
+        "AR1": "mean recall with one detection per image and class",
+        "AR10": "mean recall with ten detections per image and class",
+        "AR100": "mean recall with a hundred detections per image and class",
+        "precision": "share of right detections at the confidence",
+        "recall": "share of objects found at the confidence",
+        "f1": "harmonic mean of precision and recall",
+    }
+    return tuple(
+        MetricSpec(name=name, direction="maximize", description=text)
+        for name, text in about.items()
+    )
+
+
+TASK = Task(
+    name="detection",
+    unit="image",
+    primary="mAP50-95",
+    unit_metric="f1",
+    evaluator=EVALUATOR,
+    metrics=_metrics(),
+    options=DetectionOptions,
+    read=read,
+    restore=DetectionEvidence.restore,
+)

@@ -21,8 +21,10 @@ from backend.core.events import (
     RunStarted,
 )
 from backend.core.sinks import read_events
-from backend.core.trainer import TrainerSpec
+from backend.core.trainer import EvalRequest, TrainerSpec
+from backend.core.workdir import WorkDir
 from backend.launch import prepare
+from backend.scoring.tasks import load_evidence
 from backend.tracking.home import Home
 from backend.worker import load_trainer
 
@@ -126,6 +128,24 @@ class TrainerSuite:
         reports = [e for e in events if isinstance(e, FreezeReported)]
         assert [report.phase for report in reports] == ["declared", "verified"]
         return reports[-1]
+
+    def test_an_evaluation_keeps_its_evidence_and_tells_its_conditions(
+        self, fitted: tuple[Path, list[Event]], config: TrainConfig, tmp_path: Path
+    ) -> None:
+        folder, events = fitted
+        saved = [e.checkpoint for e in events if isinstance(e, CheckpointSaved)][-1]
+        trainer = load_trainer(WorkDir(folder))
+        request = EvalRequest(
+            checkpoint=str(folder / saved.path), data=str(config.data), split="val",
+            out=str(tmp_path),
+        )  # fmt: skip
+        report = trainer.evaluate(request)
+        assert trainer.conditions(request).of(report)
+        other = report.model_copy(update={"data_digest": "of other data"})
+        assert not trainer.conditions(request).of(other)
+        evidence = load_evidence(Path(report.evidence), report.task)
+        assert evidence.scores().metrics == report.metrics
+        assert len(evidence.units) == report.units
 
     def test_a_raised_stop_ends_within_one_validation(
         self, config: TrainConfig, tmp_path: Path

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from backend.core.records import Checkpoint, Contender, EvalReport
-from backend.scoring.detection import EVALUATOR, score
+from backend.scoring.detection import EVALUATOR, evaluate, score
+from backend.scoring.tasks import save_evidence
 
 Truth = dict[str, Any]
 Results = list[dict[str, Any]]
@@ -79,7 +80,7 @@ def detector(
 
 
 def evaluation(folder: Path, truth: Truth, predictions: Results, **changes: Any) -> EvalReport:
-    """A report with its files, as a trainer leaves it in ``folder``."""
+    """A report with ground truth and predictions, but without evidence, in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {"ground_truth": truth, "predictions": predictions}
     for name, content in files.items():
@@ -102,6 +103,13 @@ def evaluation(folder: Path, truth: Truth, predictions: Results, **changes: Any)
         **{name: str(folder / f"{name}.json") for name in files},
     )
     return report.model_copy(update=changes)
+
+
+def with_evidence(folder: Path, truth: Truth, predictions: Results) -> EvalReport:
+    """A report with its evidence as well, as a trainer leaves it in ``folder``."""
+    report = evaluation(folder, truth, predictions)
+    save_evidence(folder / "evidence.npz", "detection", evaluate(truth, predictions))
+    return report.model_copy(update={"evidence": str(folder / "evidence.npz")})
 
 
 def contender(label: str, **params: str) -> Contender:

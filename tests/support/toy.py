@@ -32,6 +32,7 @@ from backend.core.events import (
 )
 from backend.core.records import Checkpoint, DatasetInput, EvalReport, MetricSpec
 from backend.core.trainer import (
+    Conditions,
     Detection,
     Emit,
     EvalRequest,
@@ -39,9 +40,11 @@ from backend.core.trainer import (
     TrainerSpec,
     TrainOutcome,
 )
-from backend.scoring.detection import score
+from backend.scoring.detection import evaluate, score
+from backend.scoring.tasks import save_evidence
 
 STEPS_PER_EPOCH = 4
+EVALUATOR = "toy 1"
 STRATEGIES = {"full": "nothing is frozen", "head-only": "only the head trains"}
 
 
@@ -176,15 +179,21 @@ class ToyTrainer:
         out.mkdir(parents=True, exist_ok=True)
         (out / "ground_truth.json").write_text(json.dumps(truth))
         (out / "predictions.json").write_text(json.dumps(predictions))
-        scores = score(truth, predictions)
+        evidence = evaluate(truth, predictions)
+        save_evidence(out / "evidence.npz", SPEC.task, evidence)
+        scores = evidence.scores()
         return EvalReport(
             task="detection", trainer="toy", checkpoint=request.checkpoint,
             data=request.data, split=request.split,
-            data_digest=_digest(data[request.split]), evaluator="toy 1", classes=("square",),
+            data_digest=_digest(data[request.split]), evaluator=EVALUATOR, classes=("square",),
             units=len(data[request.split]), metrics=scores.metrics, per_class=scores.per_class,
             predictions=str(out / "predictions.json"),
-            ground_truth=str(out / "ground_truth.json"),
+            ground_truth=str(out / "ground_truth.json"), evidence=str(out / "evidence.npz"),
         )  # fmt: skip
+
+    def conditions(self, request: EvalRequest) -> Conditions:
+        split = _read(Path(request.data))[request.split]
+        return Conditions(data_digest=_digest(split), evaluator=EVALUATOR)
 
     def predictor(self, checkpoint: Path) -> "ToyPredictor":
         return ToyPredictor(float(_load(checkpoint)["head.weight"][0]))

@@ -68,7 +68,8 @@ def capture(
 ) -> tuple[dict[str, object], list[dict[str, object]]]:
     """COCO ground truth and COCO results of one split.
 
-    Image ids are 1, 2, … in order of name, category ids 1, 2, … in the dataset's order.
+    Image ids are 1, 2, … in order of name, category ids 1, 2, … in the dataset's order;
+    ``path`` tells where an image lies, so that it can be shown.
     """
     images: list[dict[str, object]] = []
     truths: list[dict[str, object]] = []
@@ -82,7 +83,8 @@ def capture(
         ):
             height, width = image.shape[:2]
             size = {"width": width, "height": height}
-            images.append({"id": number, "file_name": example.name, **size})
+            where = {"file_name": example.name, "path": str(example.image)}
+            images.append({"id": number, **where, **size})
             truths.extend(_truths(example, number, (width, height), len(truths) + 1))
             results.extend(_results(boxes, number, classes))
     categories = [{"id": n, "name": name} for n, name in enumerate(split.names, start=1)]

@@ -15,7 +15,7 @@ import backend.trainers.yolo.hermetic  # noqa: F401 (must come before ultralytic
 from backend.core.errors import TrainingError
 from backend.core.events import Evaluated, Noted
 from backend.core.records import EvalReport
-from backend.core.trainer import Emit, EvalRequest, StopSignal, TrainOutcome
+from backend.core.trainer import Conditions, Emit, EvalRequest, StopSignal, TrainOutcome
 from backend.nn.finetune.freezing import Snapshot
 from backend.trainers.yolo import freeze
 from backend.trainers.yolo.checkpoints import Keeper
@@ -23,7 +23,7 @@ from backend.trainers.yolo.datafile import read_datafile
 from backend.trainers.yolo.dataset import load_split
 from backend.trainers.yolo.device import resolve_device
 from backend.trainers.yolo.engine import Engine, Stopped
-from backend.trainers.yolo.evaluation import score, settings_of
+from backend.trainers.yolo.evaluation import conditions, score, settings_of
 from backend.trainers.yolo.model import load_network
 from backend.trainers.yolo.predictor import Detector, YoloPredictor
 from backend.trainers.yolo.preparation import Checked, check
@@ -77,6 +77,11 @@ class YoloTrainer:
         network, source = load_network(Path(request.checkpoint), self._config.trust_pickle)
         split = load_split(read_datafile(Path(request.data)), request.split)
         return score(network, source.names, split, request, self._config)
+
+    def conditions(self, request: EvalRequest) -> Conditions:
+        """What ``evaluate`` would be made under. Raises DataError."""
+        split = load_split(read_datafile(Path(request.data)), request.split)
+        return conditions(split, self._config)
 
     def predictor(self, checkpoint: Path) -> YoloPredictor:
         """A checkpoint that answers. Raises CheckpointError."""

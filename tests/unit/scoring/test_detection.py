@@ -9,13 +9,18 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from pydantic import ValidationError
 
 from backend.core.errors import DataError
 from backend.scoring.detection import (
+    COCO_NAMES,
     METRICS,
+    TASK,
+    DetectionOptions,
+    evaluate,
     load_ground_truth,
     load_predictions,
-    match,
+    read,
     score,
 )
 from tests.support.detections import Results, Truth, detector, ground_truth
@@ -97,10 +102,10 @@ def test_images_may_have_names_for_ids() -> None:
     truth["annotations"][0]["image_id"] = "b"
     truth["annotations"][1]["image_id"] = "a"
 
-    matches = match(truth, [box("b"), box("a", score=0.5)])
+    evidence = evaluate(truth, [box("b"), box("a", score=0.5)])
 
-    assert matches.image_ids == ("a", "b")
-    assert matches.classes[0].images.tolist() == [1, 0]
+    assert evidence.units == ("a", "b")
+    assert evidence.ranked.images.tolist() == [1, 0]
 
 
 def test_working_point_is_the_confidence_with_the_highest_f1_over_all_classes() -> None:
@@ -109,32 +114,65 @@ def test_working_point_is_the_confidence_with_the_highest_f1_over_all_classes() 
     for prediction in predictions:
         prediction["score"] = round(prediction["score"], 1)  # many ties
 
-    scores = score(truth, predictions)
+    evidence = evaluate(truth, predictions)
 
-    found = match(truth, predictions).classes
-    truths = sum(c.truths.sum() for c in found)
-    best: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    for confidence in sorted({p["score"] for p in predictions}, reverse=True):
-        kept = [(c.scores >= confidence) & ~c.ignored[0] for c in found]
-        right = sum(int(c.matched[0][k].sum()) for c, k in zip(found, kept, strict=True))
-        precision, recall = right / sum(int(k.sum()) for k in kept), right / truths
-        f1 = 2 * precision * recall / (precision + recall) if right else 0.0
-        best = max(best, (f1, precision, recall))
-        if best[0] == f1:
-            at = confidence
-    assert (scores.metrics["f1"], scores.metrics["precision"], scores.metrics["recall"]) == (
-        pytest.approx(best)
+    best = max(
+        (metrics["f1"], confidence, metrics)
+        for confidence in {p["score"] for p in predictions}
+        if (metrics := by_hand(truth, predictions, confidence))["f1"] is not None
     )
-    assert scores.confidence == at
+    metrics = evidence.scores().metrics
+    assert {name: metrics[name] for name in best[2]} == pytest.approx(best[2])
+    assert evidence.point.confidence == best[1]
+
+
+def by_hand(
+    truth: Truth, predictions: Results, confidence: float, iou: float = 0.5
+) -> dict[str, Any]:
+    """Precision, recall and F1 from what pycocotools matched."""
+    judge = by_the_book(truth, predictions)
+    rule = int(np.flatnonzero(np.isclose(judge.params.iouThrs, iou))[0])
+    right = kept = wanted = 0
+    for result in judge.evalImgs:
+        if result is None or result["aRng"] != judge.params.areaRng[0]:
+            continue
+        sure = np.array(result["dtScores"]) >= confidence
+        counted = sure & ~result["dtIgnore"][rule].astype(bool)
+        right += int((counted & (result["dtMatches"][rule] > 0)).sum())
+        kept += int(counted.sum())
+        wanted += int((result["gtIgnore"] == 0).sum())
+    return {
+        "precision": right / kept if kept else None,
+        "recall": right / wanted,
+        "f1": 2 * right / (kept + wanted),
+    }
+
+
+@pytest.mark.parametrize(("confidence", "iou"), [(0.3, 0.5), (0.6, 0.75), (0.0, 0.95), (2.0, 0.5)])
+def test_working_point_can_be_fixed(confidence: float, iou: float) -> None:
+    truth = ground_truth(images=15, classes=3, crowds=0.1, seed=6)
+    predictions = detector(truth, seed=7, noise=2)
+    options = DetectionOptions(confidence=confidence, iou=iou)
+
+    metrics = evaluate(truth, predictions, options).scores().metrics
+
+    expected = by_hand(truth, predictions, confidence, iou)
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
+
+
+def test_an_iou_that_coco_does_not_know_is_refused() -> None:
+    with pytest.raises(ValidationError, match="choose one of COCO's thresholds"):
+        DetectionOptions(iou=0.52)
 
 
 def test_without_predictions_everything_was_missed() -> None:
-    scores = score(tiny(), [])
+    evidence = evaluate(tiny(), [])
+    scores = evidence.scores()
 
     assert scores.metrics["mAP50-95"] == scores.metrics["AR100"] == scores.metrics["f1"] == 0
     assert scores.metrics["recall"] == 0
     assert scores.metrics["precision"] is None
-    assert scores.confidence is None
+    assert evidence.point.confidence is None
     assert scores.per_class["dog"] == {"mAP50-95": None, "mAP50": None, "instances": 0}
     assert scores.warnings == ("There are no predictions at all.",)
 
@@ -204,20 +242,19 @@ def test_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
-def test_matches_hold_detections_by_falling_score_with_ties_in_image_order() -> None:
+def test_detections_lie_by_falling_score_with_ties_in_image_order() -> None:
     truth = tiny()
     truth["annotations"].append(
         {"id": 3, "image_id": 1, "category_id": 1, "bbox": [0, 0, 200, 200], "iscrowd": 1}
     )
     inside_crowd = box(1, bbox=(100, 100, 20, 20), score=0.7)
 
-    found = match(truth, [box(2, score=0.9), box(1, score=0.9), inside_crowd]).classes[0]
+    ranked = evaluate(truth, [box(2, score=0.9), box(1, score=0.9), inside_crowd]).ranked
 
-    assert found.scores.tolist() == [0.9, 0.9, 0.7]
-    assert found.images.tolist() == [0, 1, 0]
-    assert found.truths.tolist() == [1, 1]
-    assert found.matched.shape == found.ignored.shape == (10, 3)
-    assert found.ignored[0].tolist() == [False, False, True]
+    assert ranked.scores.tolist() == [0.9, 0.9, 0.7]
+    assert ranked.images.tolist() == [0, 1, 0]
+    assert (ranked.hits[0] & 1).tolist() == [1, 1, 0]
+    assert (ranked.counted[0] & 1).tolist() == [1, 1, 0]
 
 
 GROUND_TRUTH_ERRORS: dict[str, tuple[Truth, str]] = {
@@ -233,6 +270,10 @@ GROUND_TRUTH_ERRORS: dict[str, tuple[Truth, str]] = {
     "category twice": (
         tiny(categories=[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]),
         "two categories have the id 1",
+    ),
+    "image as number and text": (
+        tiny(images=[{"id": 1}, {"id": "1"}]),
+        "two images have the id 1, once a number and once a text",
     ),
     "class name twice": (
         tiny(categories=[{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]),
@@ -258,6 +299,7 @@ PREDICTION_ERRORS = {
     "text": (box(bbox=(1, 1, "2", 2)), "'2' is not a finite number"),
     "negative size": (box(bbox=(5, 5, 3, -4)), "entry 2: bbox [5, 5, 3, -4] has a negative size"),
     "no score": ({"image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2]}, "score: None is not"),
+    "huge number": (box(score=10**400), "is not a finite number"),
     "infinite score": (box(score=math.inf), "entry 2: score: inf is not a finite number"),
     "no object": (3, "entry 2: expected an object"),
 }
@@ -290,7 +332,7 @@ def test_annotation_ids_must_differ() -> None:
 def test_wrong_prediction_is_refused(case: str) -> None:
     wrong, sentence = PREDICTION_ERRORS[case]
     with pytest.raises(DataError) as error:
-        match(tiny(), [box(), wrong])
+        score(tiny(), [box(), wrong])
     assert sentence in str(error.value)
 
 
@@ -319,6 +361,24 @@ def test_files_are_read(tmp_path: Path) -> None:
     results.write_text(json.dumps([box()]))
 
     assert score(load_ground_truth(truth), load_predictions(results)).metrics["recall"] == 0.5
+
+
+def test_a_wrong_box_in_a_file_is_named_with_its_file(tmp_path: Path) -> None:
+    truth, results = tmp_path / "gt.json", tmp_path / "results.json"
+    truth.write_text(json.dumps(tiny()))
+    results.write_text(json.dumps([box(), box(bbox=(1, 1, math.nan, 2))]))
+
+    with pytest.raises(DataError) as error:
+        read(truth, results)
+
+    assert str(results) in str(error.value)
+    assert "entry 2" in str(error.value)
+    assert "nan is not a finite number" in str(error.value)
+
+
+def test_every_metric_is_described_and_has_a_name_in_coco() -> None:
+    assert tuple(spec.name for spec in TASK.metrics) == METRICS == tuple(COCO_NAMES)
+    assert TASK.primary in METRICS
 
 
 @pytest.mark.parametrize(
