@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backend import launch
-from backend.analysis import comparison, gallery, report
+from backend.analysis import comparison, gallery
 from backend.analysis.comparison import ComparisonSettings
 from backend.analysis.families import compare_family
 from backend.analysis.recipes import compare_recipes
+from backend.analysis.report.comparison import document
+from backend.analysis.report.page import page
 from backend.analysis.reports import paired_evidence, task_of
 from backend.analysis.weights import weights_moved
 from backend.catalog import CATALOG, Catalog
@@ -202,10 +204,12 @@ def keep(home: Home, result: Comparison) -> Comparison:
     folder = home.work_dir(result.key)
     folder.mkdir(exist_ok=True)
     result = _illustrated(folder, result)
-    text = report.markdown(result)
+    report = document(result)
+    files = {"report.md": report.markdown(), "report.html": page(report)}
     write_atomic(folder / "comparison.json", result.model_dump_json(indent=2))
-    write_atomic(folder / "report.md", text)
-    log_comparison(home, result, text)
+    for name, content in files.items():
+        write_atomic(folder / name, content)
+    log_comparison(home, result, files)
     return result
 
 

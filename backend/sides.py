@@ -104,7 +104,8 @@ def _from_run(home: Home, store: RunStore, name: str, which: str, catalog: Catal
         epochs = ", ".join(str(c.epoch) for c in checkpoints)
         raise CheckpointError(f"run {run.key} keeps no checkpoint '{which}'; epochs: {epochs}")
     config = _config(run, work, catalog)
-    return Side(_contender(store, run, chosen[0], label, config), config)
+    report = None if config else _last_report(work)
+    return Side(_contender(store, run, chosen[0], label, config), config, report)
 
 
 def _from_file(store: RunStore, path: Path, catalog: Catalog) -> Side:
@@ -124,16 +125,13 @@ def _from_file(store: RunStore, path: Path, catalog: Catalog) -> Side:
     try:
         run = store.run(about.key)
     except StoreError:  # a run of another home
-        foreign = load_config(work.config, catalog=catalog)
-        return Side(
-            Contender(
-                label=label,
-                checkpoint=checkpoint,
-                trainer=about.trainer,
-                params=foreign.flat(),
-            ),
-            foreign,
+        known = about.trainer in catalog
+        foreign = load_config(work.config, catalog=catalog) if known else None
+        params = foreign.flat() if foreign else {}
+        contender = Contender(
+            label=label, checkpoint=checkpoint, trainer=about.trainer, params=params
         )
+        return Side(contender, foreign)
     config = _config(run, work, catalog)
     return Side(_contender(store, run, checkpoint, label, config), config)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from backend.catalog import CATALOG, Catalog
 from backend.core.records import Checkpoint, Comparison, Direction, MetricDelta, Run, StudyRecord
+from backend.importers.keys import direction_of
 from dashboard.formatting import duration, moment, number, plain, signed
 from dashboard.palette import run_color
 from dashboard.view import Summary
@@ -32,10 +33,15 @@ class Delta:
 
 
 def direction(metric: str, trainer: str, catalog: Catalog = CATALOG) -> Direction | None:
-    """Whether more or less of ``split/name`` is better, as the trainer declares it."""
+    """Whether more or less of ``split/name`` is better, as the trainer declares it.
+
+    For a run that others trained, as the table of known names has it.
+    """
     spec = catalog.get(trainer)
+    if spec is None:
+        return direction_of(metric) if "/" in metric else None
     name = metric.split("/", 1)[-1]
-    return next((m.direction for m in spec.metrics if m.name == name), None) if spec else None
+    return next((m.direction for m in spec.metrics if m.name == name), None)
 
 
 def unit(metric: str, trainer: str, catalog: Catalog = CATALOG) -> str:
@@ -85,7 +91,7 @@ def choose_baseline(
 def comparable(run: Run, baseline: Run) -> bool:
     """Whether a plain difference of two headlines means something: same metric, same data."""
     data = (run.params.get("data"), baseline.params.get("data"))
-    return run.headline == baseline.headline and data[0] == data[1]
+    return run.headline == baseline.headline and data[0] == data[1] and bool(data[0])
 
 
 def runs_rows(

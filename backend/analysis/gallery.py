@@ -7,12 +7,13 @@ is red; each truth is given to the surest detection that claims it. What was mis
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
 from backend.core.records import DataComparison, EvalReport, UnitDelta
-from backend.scoring.coco import load_ground_truth, load_predictions
+from backend.scoring.detection import TASK, DetectionOptions, load_predictions, load_truth
+from backend.scoring.files import options_of
 
 CONFIDENCE = 0.25
 IOU = 0.5
@@ -68,12 +69,10 @@ class _Side:
 
     @classmethod
     def of(cls, report: EvalReport) -> "_Side":
-        truth = load_ground_truth(Path(report.ground_truth))
-        sure = [
-            item
-            for item in load_predictions(Path(report.predictions))
-            if item["score"] >= CONFIDENCE
-        ]
+        found = load_predictions(Path(report.predictions))
+        options = cast(DetectionOptions, options_of(TASK, report.settings))
+        truth = load_truth(Path(report.ground_truth), found, options)
+        sure = [item for item in found if item["score"] >= CONFIDENCE]
         return cls(
             images={str(image["id"]): image for image in truth["images"]},
             names={item["id"]: item.get("name", str(item["id"])) for item in truth["categories"]},
@@ -87,12 +86,11 @@ class _Side:
         truths = [Mark(tuple(t["bbox"]), TRUTH) for t in open_truths]
         marks: list[Mark] = []
         for item in self.found.get(image, ()):
-            match = max(open_truths, key=lambda t: _claim(t, item), default=None)
-            hit = match is not None and _claim(match, item) >= IOU
-            if hit:
-                open_truths.remove(match)
+            fits = [t for t in open_truths if _claim(t, item) >= IOU]
+            if fits:
+                open_truths.remove(max(fits, key=lambda t: _claim(t, item)))
             text = f"{self.names[item['category_id']]} {item['score']:.2f}"
-            marks.append(Mark(tuple(item["bbox"]), RIGHT if hit else WRONG, text))
+            marks.append(Mark(tuple(item["bbox"]), RIGHT if fits else WRONG, text))
         missed = [
             Mark(tuple(t["bbox"]), MISSED, self.names[t["category_id"]]) for t in open_truths
         ]

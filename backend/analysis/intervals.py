@@ -1,79 +1,189 @@
 """Is one number really higher than another? Intervals and verdicts of paired replicates.
 
-The interval is the *expanded percentile* interval (Hesterberg, The American Statistician 2015):
-quantiles of the replicates' differences, taken a little further out because a bootstrap over n
-units is too narrow by sqrt((n-1)/n) and knows no t-distribution. It was chosen after a trial on
-simulated detectors (400 to 500 data sets per size, differences of mAP, 95 % intervals): BCa
-covered the true difference in 89 to 91 % of the cases at 10 images and in 91 to 93 % at 20, the
-plain percentile in 90 to 93 %, the expanded one in 93 to 97 % at 10, 20, 40 and 80. BCa brought
-nothing there, since the bias that it mends cancels in a paired difference, and costs a jackknife.
+BCa (Efron 1987; DiCiccio and Efron 1996) mends bias and skewness of the percentile interval,
+which takes its place where it is undefined. All reach a little further out here than in the
+textbooks, as a bootstrap over n units is too narrow by sqrt((n-1)/n) and knows no
+t-distribution (Hesterberg, The American Statistician 2015).
+
+What BCa mends must be estimated, and in few units the estimate follows the very luck that the
+interval should allow for. So the acceleration is shrunk by how well it is known, and below 100
+units Student's interval of the bootstrap standard error is taken. Measured on simulated models,
+600 to 1,000 data sets each, 500 or 1,000 replicates, the share of 95 % intervals that held the
+true difference:
+
+                             units  textbook BCa  stretched BCa  percentile  Student
+    tracking, HOTA              20                         89.6        93.0     93.6
+    tracking, HOTA             100                         93.6        93.9     94.8
+    temporal, average mAP       20                         93.2        93.2     93.9
+    detection, mAP50-95         10          88.5           93.5        94.7     94.8
+    detection, mAP50-95         40          93.7           94.3        94.7     94.3
+    F1 of counts                 5          81.3           89.3        90.3     94.4
+    F1 of counts                40          92.3           93.6        93.8     93.9
+
+Only the row of 100 units has the shrunk acceleration; without it BCa held 92.8 %.
 """
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
+from typing import Literal, NamedTuple
 
 import numpy as np
+from scipy.special import ndtr, ndtri, stdtrit
 
-from backend.analysis.reweighting import Floats
 from backend.core.records import Direction, MetricDelta, Verdict
+from backend.scoring.evidence import Floats
 
+Method = Literal["bca", "percentile", "student"]
+FEW_UNITS = 20
+"""Below this an interval is a rough guess."""
+_LEAST_UNITS: dict[Method, int] = {"bca": 100, "percentile": FEW_UNITS, "student": 2}
 _TIE = 1e-12  # two sums of the same numbers may differ by this much
+_POWER = 0.8
+
+
+class Interval(NamedTuple):
+    """Bounds of a difference, and how they were found."""
+
+    low: float
+    high: float
+    method: Method
 
 
 @dataclass(frozen=True)
 class Paired:
-    """One metric of both sides: on the data as they are, and in each replicate.
+    """One metric of both sides: on the data as they are, and the differences in each resample.
 
-    A value is NaN where the metric is undefined. ``units`` is the number of units that carry
-    ground truth for the metric; it decides how far the interval is widened.
+    A value is NaN where the metric is undefined. ``replicates`` and ``left_out`` are candidate
+    minus baseline in the bootstrap replicates and with each group of units left out. ``units``
+    is the number of units that carry ground truth for the metric; it decides how far the
+    interval is widened. ``p_value`` is handed through.
     """
 
     name: str
     baseline: float
     candidate: float
-    baseline_replicates: Floats
-    candidate_replicates: Floats
+    replicates: Floats
+    left_out: Floats
     units: int
     direction: Direction = "maximize"
+    p_value: float | None = None
 
 
-def judge(pair: Paired, confidence: float, margin: float) -> MetricDelta:
+def judge(pair: Paired, confidence: float, margin: float, method: Method = "bca") -> MetricDelta:
     """Candidate minus baseline with its interval, share of wins and verdict.
 
     Replicates in which the metric is undefined are left out. With fewer than two units that
-    carry ground truth nothing can be said of the spread: no interval, and undecided.
+    carry ground truth, or few that all differ by the same, nothing can be said of the spread:
+    no interval, and undecided.
     """
-    if math.isnan(pair.baseline) or math.isnan(pair.candidate):
-        return _undefined(pair)
-    delta = _settled(np.array([pair.candidate - pair.baseline]))[0]
-    differences = _settled(pair.candidate_replicates - pair.baseline_replicates)
-    differences = differences[~np.isnan(differences)]
-    low = high = wins = None
-    if pair.units >= 2 and differences.size:
-        low, high = interval(differences, confidence, pair.units)
-        better = differences if pair.direction == "maximize" else -differences
-        wins = float(((better > 0) + 0.5 * (better == 0)).mean())
-    return MetricDelta(
+    known = MetricDelta(
         name=pair.name,
         direction=pair.direction,
-        baseline=pair.baseline,
-        candidate=pair.candidate,
-        delta=float(delta),
-        low=low,
-        high=high,
-        wins=wins,
-        verdict=verdict(low, high, margin, pair.direction),
+        baseline=_defined(pair.baseline),
+        candidate=_defined(pair.candidate),
+        delta=None,
+        low=None,
+        high=None,
+        wins=None,
+        verdict="undecided",
+        margin=margin,
+    )
+    if known.baseline is None or known.candidate is None:
+        return known
+    delta = float(_settled(np.array(known.candidate - known.baseline)))
+    replicates = _settled(pair.replicates[~np.isnan(pair.replicates)])
+    if pair.units < 2 or not replicates.size or _alike_by_chance(delta, replicates, pair.units):
+        return known.model_copy(update={"delta": delta})
+    found = interval(delta, replicates, pair.left_out, pair.units, confidence, method)
+    better = replicates if pair.direction == "maximize" else -replicates
+    word = verdict(found.low, found.high, margin, pair.direction)
+    undecided = word == "undecided"
+    return known.model_copy(
+        update={
+            "delta": delta,
+            "low": found.low,
+            "high": found.high,
+            "wins": float(((better > 0) + 0.5 * (better == 0)).mean()),
+            "verdict": word,
+            "interval": found.method,
+            "p_value": pair.p_value,
+            "needed": needed(delta, replicates, pair.units, confidence, margin)
+            if undecided
+            else None,
+        }
     )
 
 
-def interval(differences: Floats, confidence: float, units: int) -> tuple[float, float]:
-    """Expanded percentile interval of finite replicates over ``units`` (at least 2) units."""
-    upper = (1 + confidence) / 2
-    stretched = math.sqrt(units / (units - 1)) * student_quantile(upper, units - 1)
-    tail = NormalDist().cdf(-stretched)
-    low, high = np.quantile(differences, (tail, 1 - tail))
-    return float(low), float(high)
+def interval(
+    delta: float,
+    replicates: Floats,
+    left_out: Floats,
+    units: int,
+    confidence: float,
+    method: Method = "bca",
+) -> Interval:
+    """The interval of ``delta`` from finite replicates over ``units`` (at least 2) units.
+
+    Falls back to the percentile where BCa is undefined: the data lie outside all replicates,
+    no group of units changes anything when left out, or the correction runs over its pole.
+    Fewer than 100 units get Student's interval in place of BCa's, fewer than 20 also in place
+    of the percentile.
+    """
+    reach = stretched(confidence, units)
+    if method == "student" or units < _LEAST_UNITS[method]:
+        error = float(replicates.std())
+        return Interval(delta - reach * error, delta + reach * error, "student")
+    tails = ndtr(np.array([-reach, reach]))
+    corrected = _bca_tails(delta, replicates, left_out, reach) if method == "bca" else None
+    low, high = np.quantile(replicates, tails if corrected is None else corrected)
+    return Interval(float(low), float(high), "percentile" if corrected is None else "bca")
+
+
+def stretched(confidence: float, units: int) -> float:
+    """How many bootstrap standard errors a two-sided interval reaches out."""
+    quantile = float(stdtrit(units - 1, (1 + confidence) / 2))
+    return math.sqrt(units / (units - 1)) * quantile
+
+
+def _bca_tails(delta: float, replicates: Floats, left_out: Floats, reach: float) -> Floats | None:
+    """The two probabilities at which the replicates' quantiles are the BCa interval.
+
+    None where it is undefined. The acceleration is shrunk towards zero as James and Stein did,
+    by the jackknife's own estimate of how far it may be off.
+    """
+    below = (replicates < delta).mean() + 0.5 * (replicates == delta).mean()
+    left_out = _settled(left_out[~np.isnan(left_out)])
+    pull = left_out.mean() - left_out if left_out.size else left_out
+    spread = float(np.square(pull).sum())
+    if not 0 < below < 1 or spread < _TIE**2:
+        return None
+    third = float((pull**3).sum())
+    known = max(0.0, 1 - float((pull**6).sum()) / third**2) if third else 0.0
+    acceleration = known * third / (6 * spread**1.5)
+    bias = float(ndtri(below))
+    shifted = bias + np.array([-reach, reach])
+    scale = 1 - acceleration * shifted
+    if scale.min() <= 0:
+        return None
+    return np.asarray(ndtr(bias + shifted / scale))
+
+
+def needed(
+    delta: float, replicates: Floats, units: int, confidence: float, margin: float
+) -> int | None:
+    """About how many units would decide, at the spread and the difference seen here.
+
+    Deciding means that the interval leaves zero out or fits into the margin, whichever is
+    nearer; the number is the one at which four of five such data sets would. Normal
+    approximation: the standard error falls with the square root of the units. None if no
+    number would, since there is neither a difference nor a margin, or no spread to go by.
+    """
+    room = max(abs(delta), margin - abs(delta))
+    error = float(replicates.std()) * math.sqrt(units / (units - 1))
+    if room < _TIE or error < _TIE:
+        return None
+    reach = float(ndtri((1 + confidence) / 2) + ndtri(_POWER))
+    return max(units + 1, math.ceil(units * (reach * error / room) ** 2))
 
 
 def verdict(
@@ -98,34 +208,13 @@ def verdict(
     return "worse" if high < 0 else "undecided"
 
 
-def student_quantile(probability: float, freedom: int) -> float:
-    """Quantile of Student's t by its Cornish-Fisher expansion (Abramowitz and Stegun 26.7.5).
-
-    Within 0.1 % for 5 degrees of freedom or more at 97.5 %; too small below, where a bootstrap
-    reaches its outermost replicates anyway.
-    """
-    z = NormalDist().inv_cdf(probability)
-    return (
-        z
-        + (z**3 + z) / (4 * freedom)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
-    )
+def _alike_by_chance(delta: float, replicates: Floats, units: int) -> bool:
+    return units < FEW_UNITS and delta != 0 and float(np.ptp(replicates)) < _TIE
 
 
 def _settled(differences: Floats) -> Floats:
     return np.where(np.abs(differences) < _TIE, 0.0, differences)
 
 
-def _undefined(pair: Paired) -> MetricDelta:
-    return MetricDelta(
-        name=pair.name,
-        direction=pair.direction,
-        baseline=None if math.isnan(pair.baseline) else pair.baseline,
-        candidate=None if math.isnan(pair.candidate) else pair.candidate,
-        delta=None,
-        low=None,
-        high=None,
-        wins=None,
-        verdict="undecided",
-    )
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

@@ -1,82 +1,46 @@
 """The gate as a pure function: a policy and the evidence in, yes or no with every reason out."""
 
-from typing import Literal, NamedTuple
-
-from pydantic import Field
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from backend.analysis import text
-from backend.analysis.comparison import ComparisonSettings
+from backend.analysis.findings import FROZEN_CHANGED
+from backend.analysis.guards import FAIL, PASS, find, gain, judge_guards, measured
 from backend.analysis.intervals import verdict
-from backend.config.schema import Section
+from backend.analysis.policy import FirstVersion, Guard, Policy
 from backend.core.events import FreezeReported
-from backend.core.records import (
-    Checkpoint,
-    Comparison,
-    DataComparison,
-    EvalReport,
-    MetricDelta,
-    Verdict,
-)
+from backend.core.records import Checkpoint, Comparison, DataComparison, EvalReport, Finding
 
-PASS, FAIL = "pass: ", "fail: "
+__all__ = ["FAIL", "PASS", "Exposure", "Facts", "FirstVersion", "Guard", "Policy", "Ruling",
+           "decide"]  # fmt: skip
+
+NAMED = 3  # of many things of a kind, so many are named
 
 
-class Guard(Section):
-    """A metric that must not get worse by more than ``max_drop``.
+class Exposure(NamedTuple):
+    """Which data the runs have seen from which the candidate was picked.
 
-    ``use`` point looks at the measured difference; interval asks that the whole interval lies
-    above ``−max_drop``, so a drop that the data cannot exclude fails too. ``per_class`` guards
-    every class that occurs. ``if_absent`` says what happens when there is no such data.
+    ``used`` maps a data digest to what saw it ("the 'val' split of run ..."); ``unknown`` says
+    in a few words each what could not be established. ``who`` names these runs.
     """
 
-    metric: str
-    data: Literal["target", "source"] = "target"
-    max_drop: float = Field(ge=0)
-    use: Literal["point", "interval"] = "point"
-    per_class: bool = False
-    if_absent: Literal["refuse", "skip"] = "refuse"
+    who: str
+    used: Mapping[str, str] = {}
+    unknown: tuple[str, ...] = ()
 
 
-class FirstVersion(Section):
-    """The rule while a model has no champion. ``minimum`` is of the primary metric."""
+class Facts(NamedTuple):
+    """What is known of a candidate besides a comparison; None: not known.
 
-    rule: Literal["allow", "refuse"] = "allow"
-    minimum: float | None = None
-
-
-class Policy(Section):
-    """What a checkpoint must show to become the champion.
-
-    ``primary`` None: the metric by which the trainer decides. The verdict is taken anew from
-    the comparison's interval with this policy's ``margin``. ``require_frozen_intact`` asks for
-    the run's own proof that frozen layers did not change.
+    ``report`` is its evaluation, for a first version that was compared with nothing, ``primary``
+    the trainer's leading metric; ``freeze`` its run's last report on frozen tensors.
     """
 
-    primary: str | None = None
-    accept: tuple[Verdict, ...] = Field(("better",), min_length=1)
-    min_delta: float | None = Field(None, description="Least measured gain in the primary metric.")
-    confidence: float = Field(0.95, ge=0.5, lt=1)
-    margin: float = Field(0.01, ge=0)
-    replicates: int = Field(1000, ge=100)
-    seed: int = Field(0, ge=0)
-    require_split: str | None = Field("holdout", description="None: any split will do.")
-    min_units: int = Field(20, ge=1)
-    require_frozen_intact: Literal["always", "if-reported", "never"] = "if-reported"
-    guards: tuple[Guard, ...] = (
-        Guard(metric="mAP50", max_drop=0.02),
-        Guard(metric="mAP50-95", data="source", max_drop=0.05, if_absent="skip"),
-    )
-    first: FirstVersion = FirstVersion()
-
-    def settings(self, primary: str) -> ComparisonSettings:
-        """How a comparison for this policy is made; ``primary`` is the trainer's metric."""
-        return ComparisonSettings(
-            confidence=self.confidence,
-            replicates=self.replicates,
-            seed=self.seed,
-            margin=self.margin,
-            primary=self.primary or primary,
-        )
+    report: EvalReport | None = None
+    primary: str = ""
+    freeze: FreezeReported | None = None
+    findings: tuple[Finding, ...] | None = None
+    exposure: Exposure | None = None
 
 
 class Ruling(NamedTuple):
@@ -92,51 +56,50 @@ def decide(
     *,
     candidate: Checkpoint | None = None,
     champion: Checkpoint | None = None,
-    report: EvalReport | None = None,
-    freeze: FreezeReported | None = None,
+    facts: Facts | None = None,
 ) -> Ruling:
     """Judge a checkpoint. All rules are applied, also after one has failed.
 
     ``candidate`` is what would be promoted and ``champion`` what it would replace; where given,
-    the comparison must be of just these two files. ``report`` is the candidate's evaluation,
-    used for a first version that was compared with nothing. ``freeze`` is its run's report
-    verified after training.
+    the comparison must be of just these two files.
     """
+    facts = facts or Facts()
+    scored = comparison.target if comparison else facts.report
     reasons: list[str] = []
     if champion is None:
-        measured = comparison.target.candidate_report if comparison else report
-        reasons += _first(policy, measured, comparison.primary if comparison else None)
-        if comparison is None and measured is not None:
-            reasons += _conditions(policy, measured)
+        report = comparison.target.candidate_report if comparison else facts.report
+        leading = comparison.primary if comparison else facts.primary
+        reasons += _first(policy.first, report, policy.primary or leading)
     elif comparison is None:
         reasons.append(FAIL + "there is a champion, but no comparison with it.")
-    if comparison is None and report is None:
-        reasons.append(FAIL + "the checkpoint was not scored on anything.")
     if comparison is not None:
         reasons += _same_files(comparison, candidate, champion)
-        reasons += _conditions(policy, comparison.target)
+    if scored is None:
+        reasons.append(FAIL + "the checkpoint was not scored on anything.")
+    else:
+        reasons += _conditions(policy, scored)
+        reasons += _unseen(policy, scored, facts.exposure)
+    if comparison is not None:
         reasons += _primary(policy, comparison)
-        for guard in policy.guards:
-            reasons += _guard(guard, comparison)
-    reasons += _frozen(policy, freeze)
+        reasons += judge_guards(policy, comparison)
+    reasons += _findings(policy, facts.findings)
+    reasons += _frozen(policy, facts.freeze)
     return Ruling(all(reason.startswith(PASS) for reason in reasons), tuple(reasons))
 
 
-def _first(policy: Policy, report: EvalReport | None, primary: str | None) -> list[str]:
-    rule = policy.first
+def _first(rule: FirstVersion, report: EvalReport | None, primary: str) -> list[str]:
     if rule.rule == "refuse":
         return [FAIL + "there is no champion yet and the policy refuses a first version."]
     reasons = [PASS + "there is no champion yet and the policy allows a first version."]
     if rule.minimum is None:
         return reasons
-    name = policy.primary or primary or "mAP50-95"
-    value = report.metrics.get(name) if report else None
+    value = report.metrics.get(primary) if report else None
     if value is None:
-        return [*reasons, FAIL + f"a first version needs {name} of at least {rule.minimum:g}, "
-                "but it was not measured."]  # fmt: skip
+        return [*reasons, f"{FAIL}a first version needs {primary} of at least "
+                f"{rule.minimum:g}, but it was not measured."]  # fmt: skip
     mark, word = (PASS, "at least") if value >= rule.minimum else (FAIL, "below")
-    return [*reasons, f"{mark}{name} is {text.number(value)}, {word} the {rule.minimum:g} that "
-            "a first version needs."]  # fmt: skip
+    return [*reasons, f"{mark}{primary} is {text.number(value)}, {word} the {rule.minimum:g} "
+            "that a first version needs."]  # fmt: skip
 
 
 def _same_files(
@@ -175,11 +138,53 @@ def _conditions(policy: Policy, scored: EvalReport | DataComparison) -> list[str
     return reasons
 
 
+def _unseen(
+    policy: Policy, scored: EvalReport | DataComparison, exposure: Exposure | None
+) -> list[str]:
+    """Nobody may be examined on what they were picked by."""
+    if policy.require_unseen == "never":
+        return []
+    unknown = exposure.unknown if exposure else ("where the candidate comes from is not known",)
+    if not scored.data_digest:
+        unknown = ("the evaluation has no digest of its data", *unknown)
+    elif exposure and scored.data_digest in exposure.used:
+        return [f"{FAIL}the split '{scored.split}' that the gate scores by (sha256 "
+                f"{scored.data_digest[:12]}) is {exposure.used[scored.data_digest]}; judge on "
+                "data that the search has not used."]  # fmt: skip
+    if unknown:
+        wanted = policy.require_unseen == "always"
+        return [f"{FAIL if wanted else PASS}it cannot be established that the gate's data are "
+                f"unseen: {_some(unknown)}; the policy "
+                f"{'requires it' if wanted else 'asks only where it is known'}."]  # fmt: skip
+    assert exposure is not None
+    return [f"{PASS}the split '{scored.split}' is not among what {exposure.who} used in training "
+            "or validation."]  # fmt: skip
+
+
 def _primary(policy: Policy, comparison: Comparison) -> list[str]:
     name = policy.primary or comparison.primary
-    delta = _find(comparison.target.metrics, name)
+    delta = find(comparison.target.metrics, name)
     if delta is None or delta.delta is None:
         return [f"{FAIL}{name} was not compared on the target data."]
+    reasons = _settings(policy, comparison)
+    margin = policy.margin_of(name, delta)
+    word = verdict(delta.low, delta.high, margin, delta.direction)
+    accepted = " or ".join(policy.accept)
+    reasons.append(
+        f"{PASS if word in policy.accept else FAIL}{measured(delta, comparison)}: {word} at a "
+        f"margin of {margin:g}; the policy accepts {accepted}."
+    )
+    if policy.min_delta is not None:
+        mark = PASS if gain(delta) >= policy.min_delta else FAIL
+        reasons.append(
+            f"{mark}the gain in {name} is {text.signed(gain(delta))}; the policy requires at "
+            f"least {text.signed(policy.min_delta)}."
+        )
+    return reasons
+
+
+def _settings(policy: Policy, comparison: Comparison) -> list[str]:
+    """A comparison that was made less carefully than the policy asks decides nothing."""
     reasons = []
     if comparison.confidence < policy.confidence:
         reasons.append(
@@ -191,65 +196,24 @@ def _primary(policy: Policy, comparison: Comparison) -> list[str]:
             f"{FAIL}the comparison has {comparison.replicates} replicates; the policy requires "
             f"{policy.replicates}."
         )
-    word = verdict(delta.low, delta.high, policy.margin, delta.direction)
-    accepted = " or ".join(policy.accept)
-    reasons.append(
-        f"{PASS if word in policy.accept else FAIL}{_measured(delta, comparison)}: {word} at a "
-        f"margin of {policy.margin:g}; the policy accepts {accepted}."
-    )
-    if policy.min_delta is not None:
-        gain = _gain(delta)
-        mark = PASS if gain >= policy.min_delta else FAIL
+    if comparison.margin < policy.margin:
         reasons.append(
-            f"{mark}the gain in {name} is {text.signed(gain)}; the policy requires at least "
-            f"{text.signed(policy.min_delta)}."
+            f"{FAIL}the comparison was made with a margin of {comparison.margin:g}; the policy "
+            f"requires {policy.margin:g}."
         )
     return reasons
 
 
-def _guard(guard: Guard, comparison: Comparison) -> list[str]:
-    data = comparison.target if guard.data == "target" else comparison.source
-    if data is None:
-        mark, what = (FAIL, "refuses") if guard.if_absent == "refuse" else (PASS, "passes over it")
-        return [f"{mark}{guard.metric} was not compared on the {guard.data} data; the guard "
-                f"{what}."]  # fmt: skip
-    if guard.per_class:
-        return _guard_classes(guard, data, comparison)
-    delta = _find(data.metrics, guard.metric)
-    if delta is None or delta.delta is None:
-        return [f"{FAIL}{guard.metric} was not compared on the {guard.data} data."]
-    mark = PASS if _holds(guard, delta) else FAIL
-    return [f"{mark}on the {guard.data} data, {_measured(delta, comparison)}; {_limit(guard)}."]
-
-
-def _guard_classes(guard: Guard, data: DataComparison, comparison: Comparison) -> list[str]:
-    if guard.metric != "mAP50-95":
-        return [f"{FAIL}classes are compared by mAP50-95, not by {guard.metric}."]
-    shown = [delta for delta in data.per_class if delta.delta is not None]
-    broken = [delta for delta in shown if not _holds(guard, delta)]
-    if not broken:
-        return [f"{PASS}on the {guard.data} data, all {len(shown)} classes that occur keep their "
-                f"{guard.metric}; {_limit(guard)}."]  # fmt: skip
-    return [
-        f"{FAIL}on the {guard.data} data, class {_measured(delta, comparison)}; {_limit(guard)}."
-        for delta in broken
-    ]
-
-
-def _holds(guard: Guard, delta: MetricDelta) -> bool:
-    if guard.use == "point":
-        return _gain(delta) >= -guard.max_drop
-    if delta.low is None or delta.high is None:
-        return False
-    worst = delta.low if delta.direction == "maximize" else -delta.high
-    return worst >= -guard.max_drop
-
-
-def _limit(guard: Guard) -> str:
-    where = (
-        "interval must exclude" if guard.use == "interval" else "measured difference must not be"
-    )
-    return f"the {where} a drop of more than {guard.max_drop:g}"
+def _findings(policy: Policy, findings: tuple[Finding, ...] | None) -> list[str]:
+    """No open error; frozen layers have a rule of their own."""
+    if policy.findings == "ignore" or findings is None:
+        return []
+    errors = [f for f in findings if f.severity == "error" and f.rule != FROZEN_CHANGED]
+    if errors:
+        return [f"{FAIL}{found.message} ({found.rule}); {found.action}." for found in errors]
+    others = [f"{f.severity}: {f.message}" for f in findings if f.severity != "error"]
+    told = f" ({'; '.join(others)})" if others else ""
+    return [f"{PASS}no finding about the candidate is an error{told}."]
 
 
 def _frozen(policy: Policy, freeze: FreezeReported | None) -> list[str]:
@@ -264,23 +228,12 @@ def _frozen(policy: Policy, freeze: FreezeReported | None) -> list[str]:
             f"{FAIL}{len(freeze.violations)} frozen tensors changed in training, among them "
             f"{freeze.violations[0]}."
         ]
+    if not freeze.frozen_tensors:
+        return [f"{PASS}nothing was to stay frozen (strategy {freeze.strategy})."]
     return [f"{PASS}all {freeze.frozen_tensors} frozen tensors are equal to the bit "
             f"(strategy {freeze.strategy})."]  # fmt: skip
 
 
-def _find(deltas: tuple[MetricDelta, ...], name: str) -> MetricDelta | None:
-    return next((delta for delta in deltas if delta.name == name), None)
-
-
-def _gain(delta: MetricDelta) -> float:
-    """The measured difference, positive if the candidate is better."""
-    measured = delta.delta or 0.0
-    return measured if delta.direction == "maximize" else -measured
-
-
-def _measured(delta: MetricDelta, comparison: Comparison) -> str:
-    return (
-        f"{delta.name} goes from {text.number(delta.baseline)} to {text.number(delta.candidate)}, "
-        f"{text.signed(delta.delta)} ({text.level(comparison.confidence)} interval "
-        f"{text.interval(delta)})"
-    )
+def _some(things: tuple[str, ...]) -> str:
+    more = len(things) - NAMED
+    return ", ".join(things[:NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -52,11 +52,48 @@ def share(wins: float | None) -> str:
 
 def interval(delta: MetricDelta, digits: int = 3) -> str:
     """``+0.011 to +0.073``; a dash where there is none."""
-    if delta.low is None or delta.high is None:
+    return bounds(delta.low, delta.high, digits)
+
+
+def bounds(low: float | None, high: float | None, digits: int = 3) -> str:
+    """The same of any two bounds."""
+    if low is None or high is None:
         return ABSENT
-    return f"{signed(delta.low, digits)} to {signed(delta.high, digits)}"
+    return f"{signed(low, digits)} to {signed(high, digits)}"
+
+
+def p_value(value: float | None) -> str:
+    """``0.012``; never zero, which no resampling can show."""
+    return "<0.001" if value is not None and value < 0.0005 else number(value)
 
 
 def level(confidence: float) -> str:
     """``95 %``, ``99.5 %``."""
     return f"{100 * confidence:g} %"
+
+
+def significant(value: float, digits: int = 2) -> str:
+    """A signed number to significant digits, without an exponent where that can be read:
+    ``+0.00015``."""
+    if not math.isfinite(value) or value == 0:
+        return number(value, 0)
+    if not 1e-7 <= abs(value) < 1e6:
+        return f"{value:+.{digits - 1}e}".replace("-", "−")
+    return signed(value, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
+
+
+def minutes(seconds: float) -> str:
+    """``1.5 min``; seconds and hours where those read better."""
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 image``, ``2,000 images``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def plain(value: float | None) -> str:
+    """A setting or a measured size as it is, to six digits: ``0.001``, ``12.2``."""
+    return ABSENT if value is None else f"{value:g}".replace("-", "−", 1)

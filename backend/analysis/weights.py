@@ -1,4 +1,8 @@
-"""How far each layer's weights moved between two checkpoints. numpy only, nothing unpickled."""
+"""How far each layer's weights moved between two checkpoints. numpy only, nothing unpickled.
+
+Buffers (batch norm's running statistics) move without a gradient, also in layers whose weights
+are frozen, so they are told apart from weights and a layer is identical only with them.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -27,14 +31,16 @@ _DTYPES = {
     "BOOL": np.bool_,
 }
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+_BUFFER_TYPES = (np.int64, np.int32, np.bool_)
 
 
 def weights_moved(baseline: Path, candidate: Path) -> tuple[LayerChange, ...]:
     """Compare two .safetensors files layer by layer, in the order of the model.
 
     A layer is the name up to its first number (``model.4.cv1.conv.weight`` is ``model.4``).
-    Statistics that a network keeps without training them (batch norm's running mean) are not
-    weights: they are left out of ``parameters`` and ``relative``, and noted when they differ.
+    Buffers (running statistics by name, wide integers and flags by type) are not
+    weights: they are left out of ``parameters`` and ``relative``, counted, and named where they
+    differ.
     16-bit weights are compared in double precision. Raises CheckpointError.
     """
     old, new = _read(baseline), _read(candidate)
@@ -54,6 +60,30 @@ def layer_of(name: str) -> str:
     return ".".join(parts[:-1]) or name
 
 
+def summary(changes: Sequence[LayerChange]) -> str:
+    """All layers in a sentence; empty where no weights were compared.
+
+    Counts the layers that are proven equal to the bit with their buffers, and those whose
+    weights stood still while their buffers moved, as in a frozen layer that was left in
+    training mode.
+    """
+    if not changes:
+        return ""
+    identical = sum(change.identical for change in changes)
+    drifted = sum(change.relative == 0 and not change.identical for change in changes)
+    moved = [change for change in changes if change.relative]
+    parts = [f"{identical} of {len(changes)} layers are equal to the bit, buffers included"]
+    if drifted:
+        parts.append(f"{drifted} kept their weights while their buffers or number format changed")
+    if moved:
+        most = max(moved, key=lambda change: change.relative or 0.0)
+        parts.append(f"{len(moved)} moved, most {most.layer} by {most.relative:.1%}")
+    other = len(changes) - identical - drifted - len(moved)
+    if other:
+        parts.append(f"{other} could not be compared")
+    return "; ".join(parts) + "."
+
+
 @dataclass
 class _Layer:
     """Sums over the tensors of one layer."""
@@ -63,14 +93,16 @@ class _Layer:
     before: float = 0.0
     compared: int = 0
     same_bits: bool = True
-    buffers_differ: bool = False
+    buffers: int = 0
+    buffers_moved: list[str] = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)  # in order, each once
 
     def add(self, name: str, old: Tensor | None, new: Tensor | None) -> None:
         """Take in one tensor; None where a checkpoint has none of this name."""
         same = old is not None and new is not None and _equal(old, new)
-        if name.endswith(_BUFFERS):
-            self.buffers_differ |= not same
+        if _is_buffer(name, new if old is None else old):
+            self.buffers += 1
+            self.buffers_moved += [] if same else [name]
             return
         self.same_bits &= same
         self.parameters += max(side.size for side in (old, new) if side is not None)
@@ -94,9 +126,11 @@ class _Layer:
     def change(self, layer: str) -> LayerChange:
         """What the sums say."""
         notes = list(self.notes)
-        if self.buffers_differ:
-            notes.append("running statistics differ")
-        elif self.same_bits:
+        identical = self.same_bits and not self.buffers_moved
+        if self.buffers_moved:
+            weights = "weights equal to the bit, but " if self.same_bits and self.compared else ""
+            notes.append(f"{weights}{len(self.buffers_moved)} of {self.buffers} buffers differ")
+        elif identical:
             notes.append("equal to the bit")
         relative = None
         if self.compared and not math.isfinite(self.moved + self.before):
@@ -108,7 +142,13 @@ class _Layer:
         elif self.compared:
             notes.append("all old weights are zero")
         return LayerChange(
-            layer=layer, parameters=self.parameters, relative=relative, note="; ".join(notes)
+            layer=layer,
+            parameters=self.parameters,
+            relative=relative,
+            note="; ".join(notes),
+            buffers=self.buffers,
+            buffers_moved=tuple(self.buffers_moved),
+            identical=identical,
         )
 
 
@@ -140,6 +180,10 @@ def _tensors(
             yield name, np.frombuffer(data, dtype=_DTYPES[dtype]).reshape(shape)
         else:
             raise CheckpointError(f"{path}: tensor {name} has the type {dtype}, unknown to Assay")
+
+
+def _is_buffer(name: str, tensor: Tensor | None) -> bool:
+    return name.endswith(_BUFFERS) or (tensor is not None and tensor.dtype in _BUFFER_TYPES)
 
 
 def _equal(old: Tensor, new: Tensor) -> bool:

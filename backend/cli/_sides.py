@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend.analysis.comparison import ComparisonSettings
+from backend.analysis.report.comparison import document
+from backend.analysis.report.page import page
 from backend.compare import Comparing
 from backend.config import compose
 from backend.core.digest import sha256_of_tree
 from backend.core.errors import ComparisonError
+from backend.core.records import Comparison
+from backend.core.workdir import write_atomic
 from backend.launch import spec_for
 from backend.scoring.tasks import TASKS
 from backend.sides import Side, find_side, prediction_side, shared_config
@@ -107,6 +111,19 @@ def settings(margins: Sequence[str], replicates: int) -> ComparisonSettings:
         else:
             given["margin"] = value
     return compose.validate(ComparisonSettings, given | {"margins": named}, "--margin")
+
+
+def write_reports(results: Sequence[Comparison], html: Path | None, markdown: Path | None) -> None:
+    """The readable report of each comparison; of several with a number in the files' names.
+
+    Raises StoreError if a file cannot be written.
+    """
+    for number, result in enumerate(results, start=1):
+        mark = f"-{number}" if len(results) > 1 else ""
+        made = document(result)
+        for path, content in ((html, page(made)), (markdown, made.markdown())):
+            if path is not None:
+                write_atomic(path.with_stem(path.stem + mark), content)
 
 
 def _seeds(text: str) -> list[str]:

@@ -108,8 +108,7 @@ def compare(
             return
         old, *new = sides.single()
         results = comparing.compare_several(sides.home, old, new, how)
-        if html or markdown:
-            _sides.write_report(results, html, markdown)
+        _sides.write_reports(results, html, markdown)
     if as_json:
         texts = [result.model_dump_json(indent=2) for result in results]
         show(texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")

@@ -11,7 +11,18 @@ from typing import Annotated
 
 import typer
 
-from backend.cli import checkpoints, configs, dashboard, demo, evidence, study, training
+from backend.cli import (
+    checkpoints,
+    configs,
+    dashboard,
+    demo,
+    evidence,
+    importing,
+    reporting,
+    scoring,
+    study,
+    training,
+)
 from backend.core.errors import AssayError
 
 app = typer.Typer(
@@ -21,7 +32,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (training, configs, study, evidence, checkpoints, dashboard, demo):
+for module in (
+    training,
+    configs,
+    study,
+    evidence,
+    scoring,
+    importing,
+    reporting,
+    checkpoints,
+    dashboard,
+    demo,
+):
     module.register(app)
 
 

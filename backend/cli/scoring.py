@@ -31,10 +31,17 @@ def detection(
         float | None,
         typer.Option(help="For precision, recall and F1; default: where F1 is highest."),
     ] = None,
+    iou: Annotated[float, typer.Option(help="For precision, recall and F1.")] = 0.5,
+    first_category: Annotated[
+        int | None, typer.Option(help="With a data.yaml: the id of the first class, 0 or 1.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """COCO AP and AR, by pycocotools; precision, recall and F1 at one confidence."""
-    _score("detection", gt, pred, {"split": split, "confidence": confidence}, as_json)
+    options = {
+        "split": split, "confidence": confidence, "iou": iou, "first_category": first_category,
+    }  # fmt: skip
+    _score("detection", gt, pred, options, as_json)
 
 
 @app.command()
@@ -117,12 +124,23 @@ def _score(
     given = {key: value for key, value in options.items() if value is not None}
     chosen = validate(TASKS[task].options, given, f"assay score {task}")
     evidence = TASKS[task].read(gt, pred, chosen)
-    scores = evidence.scores()
+    scores = published(evidence.scores(), TASKS[task])
     if as_json:
         show(scores.model_dump_json(indent=2))
     else:
         compared = {column.metric for column in evidence.columns}
         show(*tables(scores, TASKS[task], compared))
+
+
+def published(scores: "Scores", task: "Task") -> "Scores":
+    """The scores under the names that the field's evaluator prints."""
+
+    def named(values: dict[str, float | None]) -> dict[str, float | None]:
+        return {task.published.get(name, name): value for name, value in values.items()}
+
+    per_class = {label: named(values) for label, values in scores.per_class.items()}
+    renamed = {"metrics": named(scores.metrics), "per_class": per_class}
+    return scores.model_copy(update=renamed)
 
 
 def tables(scores: "Scores", task: "Task", compared: set[str]) -> list[object]:

@@ -64,10 +64,14 @@ def _start(home: "Home", path: Path, assignments: list[str], dry_run: bool) -> N
 
 def _continue(home: "Home", key: str) -> None:
     from backend.catalog import CATALOG
+    from backend.core.errors import ConfigError
     from backend.core.workdir import WorkDir
 
     work = WorkDir(home.work_dir(key))
-    _run(home, work, CATALOG[work.read_run().trainer].preload)
+    trainer = work.read_run().trainer
+    if trainer not in CATALOG:
+        raise ConfigError(f"run {key} was imported from {trainer}; continue it where it trains")
+    _run(home, work, CATALOG[trainer].preload)
 
 
 def _run(home: "Home", work: "WorkDir", preload: tuple[str, ...]) -> None:

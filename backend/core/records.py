@@ -234,7 +234,8 @@ class DataComparison(Record):
     """Both sides scored on one split of one dataset.
 
     ``per_class`` is of ``class_metric``. ``errors`` is what each kind of error costs either
-    side in the primary metric; ``per_unit`` holds the units that got better or worse most, by ``unit_metric``, best first.
+    side in the primary metric; ``per_unit`` holds the units that got better or worse most, by
+    ``unit_metric``, best first.
     """
 
     role: Literal["target", "source"]
@@ -271,6 +272,7 @@ class Comparison(Record):
     confidence: float
     margin: float
     replicates: int
+    permutations: int = 0
     seed: int
     target: DataComparison
     source: DataComparison | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from backend.core.events import Event
 from backend.core.records import EvalReport, MetricSpec, Record
@@ -54,7 +54,7 @@ class Conditions(Record):
 
     data_digest: str
     evaluator: str
-    settings: dict[str, str] = {}
+    settings: dict[str, str] = Field(default_factory=dict)
 
     def of(self, report: EvalReport) -> bool:
         """Was this report made under these conditions?"""

@@ -253,4 +253,5 @@ TASK = Task(
     options=DetectionOptions,
     read=read,
     restore=DetectionEvidence.restore,
+    published=COCO_NAMES,
 )

@@ -6,12 +6,13 @@ makes its matches count twice.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from backend.config.schema import Section
 from backend.core.records import Direction, MetricSpec, Record
@@ -36,8 +37,8 @@ class Scores(Record):
 
     task: str
     metrics: dict[str, float | None]
-    per_class: dict[str, dict[str, float | None]] = {}
-    per_unit: dict[str, dict[str, float | None]] = {}
+    per_class: dict[str, dict[str, float | None]] = Field(default_factory=dict)
+    per_unit: dict[str, dict[str, float | None]] = Field(default_factory=dict)
     units: int
     warnings: tuple[str, ...] = ()
 
@@ -88,7 +89,8 @@ class Task:
     ``unit`` is what a comparison resamples; ``primary`` the metric that decides one, and
     ``unit_metric`` the key of ``Scores.per_unit`` that ranks units. ``evaluator`` names code
     and version. ``read`` scores files: ground truth, predictions, an instance of ``options``.
-    ``restore`` is the inverse of ``Evidence.arrays``.
+    ``restore`` is the inverse of ``Evidence.arrays``. ``published`` maps metrics to the names
+    that the field's evaluator prints, where ours are others.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Task:
     options: type[Section]
     read: Callable[[Path, Path, Any], Evidence]
     restore: Callable[[Arrays], Evidence]
+    published: Mapping[str, str] = field(default_factory=dict)
 
     def direction(self, metric: str) -> Direction:
         """Whether more of a metric is better; higher is, where nothing else is said."""

@@ -1,5 +1,7 @@
 """Files of ground truth and predictions as an evaluation, whoever made them."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from backend.config.schema import Section
@@ -37,7 +39,7 @@ def report_of(
         split="",
         data_digest=evidence.truth_digest,
         evaluator=task.evaluator,
-        settings={key: str(value) for key, value in options.model_dump(mode="json").items()},
+        settings=settings_of(options),
         classes=tuple(dict.fromkeys(c.label for c in evidence.columns if c.label)),
         unit=task.unit,
         units=scores.units,
@@ -48,3 +50,25 @@ def report_of(
         evidence=str(out / "evidence.npz"),
         warnings=scores.warnings,
     )
+
+
+def settings_of(options: Section) -> dict[str, str]:
+    """A task's options as an evaluation records them."""
+    given = options.model_dump(mode="json", exclude_none=True)
+    return {key: value if isinstance(value, str) else json.dumps(value)
+            for key, value in given.items()}  # fmt: skip
+
+
+def options_of(task: Task, settings: Mapping[str, str]) -> Section:
+    """The options that an evaluation recorded; its other settings are left out."""
+    known = {
+        key: _value(text) for key, text in settings.items() if key in task.options.model_fields
+    }
+    return task.options.model_validate(known)
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

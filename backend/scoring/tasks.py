@@ -3,6 +3,7 @@
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,8 @@ def save_evidence(path: Path, task: str, evidence: Evidence) -> None:
     """Evidence as an ``.npz`` file; it can be read without pickled objects."""
     file = io.BytesIO()
     about = np.array([task, TASKS[task].evaluator])
-    np.savez_compressed(file, about=about, **evidence.arrays())
+    arrays: dict[str, Any] = {"about": about, **evidence.arrays()}
+    np.savez_compressed(file, **arrays)
     write_atomic(path, file.getvalue())
 
 

@@ -7,7 +7,8 @@ client.py    an explicit MlflowClient; silent, without telemetry
 names.py     the tags by which everything is found again
 projection.py, summaries.py, writer.py, replay.py    events and records into MLflow
 rows.py, sqlite_rows.py, client_rows.py, store.py    and back out as records
-registry.py, pyfunc_model.py           model versions and their aliases
+registry.py  model versions and their aliases
+packaging.py, pyfunc_model.py, tables.py    what a version consists of, and how it answers
 """
 
 import os

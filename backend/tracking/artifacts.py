@@ -20,10 +20,10 @@ def put_text(client: MlflowClient, run_id: str, name: str, text: str) -> None:
     write_atomic(path, text)  # MLflow copies, so a reader could see half a file
 
 
-def put_file(client: MlflowClient, run_id: str, path: Path) -> None:
-    """Write a copy of a file, if it exists."""
+def put_file(client: MlflowClient, run_id: str, path: Path, folder: str | None = None) -> None:
+    """Write a copy of a file, if it exists, below the run's artifacts or a folder of them."""
     if path.is_file():
-        client.log_artifact(run_id, str(path))
+        client.log_artifact(run_id, str(path), folder)
 
 
 def local_folder(uri: str) -> Path | None:

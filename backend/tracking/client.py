@@ -5,13 +5,14 @@ from functools import partial
 from typing import Any
 
 from mlflow.entities import LoggedModel
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from backend.core.errors import StoreError
 from backend.tracking.errors import store_errors
 from backend.tracking.home import Home
-from backend.tracking.names import CHECKPOINT, KIND, Kind
+from backend.tracking.names import CHECKPOINT, KIND, MODEL, Kind
 from backend.tracking.silence import silence_mlflow
 
 silence_mlflow()
@@ -61,6 +62,20 @@ def find_models(client: MlflowClient, run_id: str) -> list[LoggedModel]:
     query = f"source_run_id = '{run_id}' and tags.`{KIND}` = '{CHECKPOINT}'"
     return all_pages(
         partial(client.search_logged_models, [experiment], query, max_results=MODELS_PER_PAGE)
+    )
+
+
+def find_versions(client: MlflowClient, model: str) -> list[ModelVersion]:
+    """All versions of a registered model, whoever registered them."""
+    return all_pages(partial(client.search_model_versions, f"name = {_quoted(model)}"))
+
+
+def find_registered(client: MlflowClient, model: str) -> list[LoggedModel]:
+    """The files that Assay uploaded for versions of a registered model."""
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    query = f"tags.`{KIND}` = 'registered' and tags.`{MODEL}` = {_quoted(model)}"
+    return all_pages(
+        partial(client.search_logged_models, experiments, query, max_results=MODELS_PER_PAGE)
     )
 
 

@@ -1,8 +1,9 @@
 """The tags by which our runs, models and versions are found again."""
 
+import re
 from typing import Literal
 
-Kind = Literal["training", "study", "comparison", "decision"]
+Kind = Literal["training", "study", "comparison", "recipes", "decision"]
 
 KIND = "kind"
 RUN = "run"
@@ -22,8 +23,12 @@ BEST_MODEL = "best.model_id"
 REPLACES = "replaces"
 UPDATED = "updated"
 COMPARISON = "comparison"
+RECIPES = "recipes"
 DECISION = "decision"
 MODEL = "model"
+BY = "by"
+OWNER = "owner"
+PENDING = "pending"
 
 CHECKPOINT = "checkpoint"
 PATH = "path"
@@ -40,7 +45,13 @@ BEST = "best/"
 
 STUDY_FILE = "study.json"
 COMPARISON_FILE = "comparison.json"
+RECIPES_FILE = "recipes.json"
 DECISION_FILE = "decision.json"
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
+
+
+def metric_key(text: str) -> str:
+    """A metric's name in the letters that MLflow allows: ``mAP@0.5`` becomes ``mAP_0.5``."""
+    return re.sub(r"[^\w\-. :/]", "_", text)

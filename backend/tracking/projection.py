@@ -222,7 +222,9 @@ class Projection:
     def _evaluated(self, report: EvalReport) -> list[Call]:
         place = self._evaluation_place(report)
         prefix = names.BEST + "".join(f"{part}/" for part in place)
-        metrics = {prefix + k: v for k, v in report.metrics.items() if v is not None}
+        metrics = {
+            names.metric_key(prefix + k): v for k, v in report.metrics.items() if v is not None
+        }
         folder = "/".join(("evaluation", *place))
         calls: list[Call] = [
             partial(self._put, f"{folder}/report.json", report.model_dump_json(indent=2)),

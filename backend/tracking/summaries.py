@@ -1,16 +1,23 @@
 """MLflow runs that hold a result: a study (its trials' parent), a comparison, a decision."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
-from backend.core.records import Comparison, DataComparison, PromotionDecision, StudyRecord
+from backend.core.records import (
+    Comparison,
+    DataComparison,
+    PromotionDecision,
+    RecipeComparison,
+    StudyRecord,
+)
 from backend.tracking import names
-from backend.tracking.artifacts import put_text
+from backend.tracking.artifacts import put_file, put_text
 from backend.tracking.client import connect, experiment_id, find_runs
 from backend.tracking.errors import store_errors
 from backend.tracking.home import Home
@@ -60,8 +67,11 @@ def log_study(home: Home, record: StudyRecord, experiment: str = EXPERIMENT) -> 
     return run_id
 
 
-def log_comparison(home: Home, comparison: Comparison, markdown: str) -> str:
-    """Write a comparison once, as JSON and as a readable report. Returns its MLflow run's id."""
+def log_comparison(home: Home, comparison: Comparison, reports: Mapping[str, str]) -> str:
+    """Write a comparison once, as JSON and as readable reports by the names of their files.
+
+    Returns its MLflow run's id.
+    """
     headline = comparison.headline
     baseline, candidate = comparison.baseline, comparison.candidate
     result = _Result(
@@ -82,10 +92,37 @@ def log_comparison(home: Home, comparison: Comparison, markdown: str) -> str:
         | (_deltas("forgetting", comparison.source) if comparison.source else {}),
         files={
             names.COMPARISON_FILE: comparison.model_dump_json(indent=2),
-            "comparison.md": markdown,
+            **reports,
         },
+        copies=_copies(comparison),
     )
     return result.log(home)
+
+
+def log_recipes(home: Home, key: str, created: float, found: RecipeComparison) -> str:
+    """Write a comparison of two recipes once. Returns its MLflow run's id."""
+    result = _Result(
+        kind="recipes",
+        identity=names.RECIPES,
+        key=key,
+        name=f"recipes: {len(found.candidate.values)} against {len(found.baseline.values)} seeds",
+        created=created,
+        tags={"primary": found.metric, "verdict": found.verdict},
+        metrics={f"delta/{found.metric}": found.delta, "improvement": found.improvement},
+        files={names.RECIPES_FILE: found.model_dump_json(indent=2)},
+    )
+    return result.log(home)
+
+
+def _copies(comparison: Comparison) -> dict[str, list[Path]]:
+    """The evidence of both sides and the drawn units, by artifact folder."""
+    data = [item for item in (comparison.target, comparison.source) if item]
+    found = {"gallery": [Path(picture.path) for item in data for picture in item.pictures]}
+    for item in data:
+        sides = (("baseline", item.baseline_report), ("candidate", item.candidate_report))
+        for side, report in sides:
+            found[f"evidence/{item.role}-{side}"] = [Path(report.evidence)]
+    return found
 
 
 def log_decision(home: Home, decision: PromotionDecision) -> str:
@@ -94,7 +131,7 @@ def log_decision(home: Home, decision: PromotionDecision) -> str:
         kind="decision",
         identity=names.DECISION,
         key=decision.key,
-        name=f"{decision.model}: {'promoted' if decision.promote else 'refused'}",
+        name=f"{decision.model}: {_outcome(decision)}",
         created=decision.created,
         tags={
             names.MODEL: decision.model,
@@ -103,11 +140,19 @@ def log_decision(home: Home, decision: PromotionDecision) -> str:
             "evidence": decision.evidence,
             "version": decision.version,
             names.SHA256: decision.checkpoint.sha256,
+            names.BY: decision.by,
+            "because": decision.because,
             NOTE: "\n".join(decision.reasons),
         },
         files={names.DECISION_FILE: decision.model_dump_json(indent=2)},
     )
     return result.log(home)
+
+
+def _outcome(decision: PromotionDecision) -> str:
+    if decision.forced:
+        return "promoted by force"
+    return "promoted" if decision.promote else "refused"
 
 
 def _deltas(prefix: str, data: DataComparison) -> dict[str, float]:
@@ -131,6 +176,7 @@ class _Result:
     tags: Mapping[str, str]
     files: Mapping[str, str]
     metrics: Mapping[str, float] = field(default_factory=dict)
+    copies: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
     def log(self, home: Home) -> str:
         """Write it, unless it is there; a run that cannot be completed is deleted again."""
@@ -157,8 +203,15 @@ class _Result:
         put = partial(put_text, client, run_id)
         for name, text in self.files.items():
             put(name, text)
+        for folder, paths in self.copies.items():
+            for path in paths:
+                put_file(client, run_id, path, folder)
         time_ms = milliseconds(self.created)
         client.log_batch(
-            run_id, metrics=[Metric(key, value, time_ms, 0) for key, value in self.metrics.items()]
+            run_id,
+            metrics=[
+                Metric(names.metric_key(key), value, time_ms, 0)
+                for key, value in self.metrics.items()
+            ],
         )
         client.set_terminated(run_id, "FINISHED", time_ms)

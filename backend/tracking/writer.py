@@ -28,9 +28,22 @@ from backend.tracking.projection import (
     milliseconds,
     param_batches,
 )
-from backend.tracking.summaries import log_comparison, log_decision, log_study, start_study
+from backend.tracking.summaries import (
+    log_comparison,
+    log_decision,
+    log_recipes,
+    log_study,
+    start_study,
+)
 
-__all__ = ["MlflowSink", "log_comparison", "log_decision", "log_study", "start_study"]
+__all__ = [
+    "MlflowSink",
+    "log_comparison",
+    "log_decision",
+    "log_recipes",
+    "log_study",
+    "start_study",
+]
 
 FLUSH_SECONDS = 0.5
 FIRST_DELAY_SECONDS = 0.2

@@ -45,11 +45,15 @@ def simulated_detection(units: int, skill: float, seed: int) -> Evidence:
 
 def simulated_tracking(units: int, skill: float, seed: int) -> Evidence:
     """Sequences of eight frames with three objects: misses, jitter, changed identities."""
-    made = [
+    return tracking.match(simulated_sequences(units, skill, seed))
+
+
+def simulated_sequences(units: int, skill: float, seed: int) -> list[Sequence]:
+    """What ``simulated_tracking`` scores."""
+    return [
         _sequence(number, hard * (1 - skill), np.random.default_rng([seed, number]))
         for number, hard in enumerate(hardness(units))
     ]
-    return tracking.match(made)
 
 
 def _sequence(number: int, error: float, rng: np.random.Generator) -> Sequence:
@@ -98,7 +102,8 @@ def simulated_temporal(units: int, skill: float, seed: int) -> Evidence:
 
 
 def simulated_spotting(units: int, skill: float, seed: int) -> Evidence:
-    """Clips with events of three elements: misses, shifts, wrong elements, false events."""
+    """Clips with events of three elements: misses, shifts, second detections, wrong
+    elements, false events."""
     clips = []
     for number, hard in enumerate(hardness(units)):
         truths, rng = np.random.default_rng([97, number]), np.random.default_rng([seed, number])
@@ -112,6 +117,8 @@ def simulated_spotting(units: int, skill: float, seed: int) -> Evidence:
                 shift = int(np.clip(round(rng.normal(0, error)), -2, 2))
                 found[frame + shift] = True
                 guessed[frame + shift] = guessed[frame]
+                if rng.random() < 0.2 * error and frame + shift < 39:
+                    found[frame + shift + 1] = True
         found |= rng.random(40) < 0.03 * error
         scores = np.clip(0.6 * found + rng.normal(0.2, 0.3 * error, 40), 0, 1)
         name = f"{number:04d}"

@@ -1,12 +1,9 @@
 """Versions that load in a process that knows only where MLflow is, and their aliases."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +11,17 @@ import pytest
 from PIL import Image
 
 from backend.core.digest import sha256
-from backend.core.errors import CheckpointError, StoreError
-from backend.core.records import Checkpoint, PromotionDecision
+from backend.core.errors import BusyError, CheckpointError, StoreError
+from backend.core.records import PromotionDecision
 from backend.core.trainer import TrainerSpec
 from backend.core.workdir import WorkDir
-from backend.tracking.client import connect, find_runs
+from backend.tracking.client import connect
 from backend.tracking.home import Home
 from backend.tracking.registry import Registry
 from backend.tracking.store import MlflowStore
 from tests.support.comparisons import comparison
-from tests.support.scripted_run import make_work
-
-MODEL = "test-spots"
-CONFIG = "kind: spots\ndata: /gone/data.yaml\ndevice: cuda:3\nlabel: bright\n"
-SUPPORT = Path(__file__).parents[2] / "support"
+from tests.support.registering import CONFIG, MODEL, aliases, judged, run_elsewhere, snapshot
+from tests.support.spots import load_spec, write_plugin
 
 
 @pytest.fixture(autouse=True)
@@ -43,58 +37,9 @@ def nothing_global(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 @pytest.fixture
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainerSpec:
     """A trainer whose module lies outside of ``backend``."""
-    folder = tmp_path / "plugin"
-    folder.mkdir()
-    shutil.copy(SUPPORT / "served.py", folder / "spot_plugin.py")
-    monkeypatch.syspath_prepend(str(folder))
-    found = spec_from_file_location("spot_plugin", folder / "spot_plugin.py")
-    assert found is not None
-    assert found.loader is not None
-    module = module_from_spec(found)
-    monkeypatch.setitem(sys.modules, "spot_plugin", module)
-    found.loader.exec_module(module)
-    return TrainerSpec(
-        kind="spots", title="Spots", task="detection", config=module.SpotConfig,
-        entry="spot_plugin:SpotTrainer", metrics=(), headline="val/m", primary="m", strategies={},
-        pip_requirements=("numpy", "pydantic", "not-a-package"),
-    )  # fmt: skip
-
-
-def judged(home: Home, number: int, model: str = MODEL, **more: object) -> PromotionDecision:
-    """A checkpoint of a run with its facts, and the gate's word on it."""
-    key = f"20260101-00000{number}-spots-000{number}"
-    work = WorkDir(home.work_dir(key)) if home.work_dir(key).exists() else make_work(home, key)
-    path = work.path / "checkpoints" / "epoch-1.safetensors"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(str(100 + number))
-    path.with_suffix(".json").write_text(json.dumps({"score": 0.5 + number / 10}))
-    checkpoint = Checkpoint(path=str(path), sha256=sha256(path), step=5, epoch=1, run=key)
-    return PromotionDecision.model_validate(
-        {
-            "key": f"20260101-00000{number}-promote-000{number}", "created": 1000.0 + number,
-            "model": model, "checkpoint": checkpoint, "policy": {"min_delta": 0.0},
-            "evidence": "compare-1", "promote": True, "reasons": ("better beyond its interval",),
-            **more,
-        }
-    )  # fmt: skip
-
-
-def aliases(home: Home, model: str = MODEL) -> dict[str, str]:
-    found = connect(home).get_registered_model(model).aliases
-    return {alias: str(version) for alias, version in found.items()}
-
-
-def run_elsewhere(home: Home, code: str, folder: Path, *paths: Path) -> str:
-    """Run ``code`` in a fresh process that is told nothing but the tracking URI."""
-    keep = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "OMP_NUM_THREADS")}
-    paths_given = os.pathsep.join(map(str, paths))
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False,
-        env={**keep, "MLFLOW_TRACKING_URI": home.tracking_uri, "PYTHONPATH": paths_given,
-             "MLFLOW_DISABLE_TELEMETRY": "true"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setitem(sys.modules, "spot_plugin", sys)  # so that it is taken out again
+    return load_spec(write_plugin(tmp_path / "plugin"))
 
 
 SERVE = f"""
@@ -150,12 +95,14 @@ def test_the_champion_predicts_in_a_fresh_process(
 
 
 def test_what_a_version_carries(home: Home, spec: TrainerSpec) -> None:
-    decision = judged(home, 1)
+    decision = judged(home, 1, by="ada@lab", digests={"target": "d" * 64})
     Registry(home).register(decision, spec, CONFIG, comparison())
     version = connect(home).get_model_version_by_alias(MODEL, "champion")
     assert version.tags["decision"] == decision.key
     assert version.tags["sha256"] == decision.checkpoint.sha256
     assert version.tags["forced"] == "false"
+    assert (version.tags["by"], version.tags["data_sha"]) == ("ada@lab", "d" * 64)
+    assert "pending" not in version.tags
     folder = Path(version.source)
     evidence = folder / "artifacts" / "evidence"
     assert (
@@ -185,7 +132,10 @@ def test_a_champion_is_judged_again_from_its_own_copy(home: Home, spec: TrainerS
 
 def test_the_aliases_move_and_go_back(home: Home, spec: TrainerSpec) -> None:
     registry = Registry(home)
-    made = [registry.register(judged(home, i), spec, CONFIG) for i in (1, 2, 3)]
+    made = [
+        registry.register(judged(home, i, previous=champion), spec, CONFIG)
+        for i, champion in ((1, ""), (2, "1"), (3, "2"))
+    ]
     assert [(d.version, d.previous) for d in made] == [("1", ""), ("2", "1"), ("3", "2")]
     assert aliases(home) == {"champion": "3", "previous": "2"}
     assert registry.rollback(MODEL) == "2"
@@ -202,9 +152,12 @@ def test_refused_and_forced_decisions_are_kept(home: Home, spec: TrainerSpec) ->
     registry = Registry(home)
     refused = judged(home, 1, promote=False)
     registry.record(refused)
-    forced = registry.register(judged(home, 2, promote=False, forced=True), spec, CONFIG)
+    asked = judged(home, 2, promote=False, forced=True, by="ada@lab", because="a demo")
+    forced = registry.register(asked, spec, CONFIG)
     assert MlflowStore(home).promotions() == [forced, refused]
-    assert connect(home).get_model_version(MODEL, "1").tags["forced"] == "true"
+    version = connect(home).get_model_version(MODEL, "1")
+    assert version.tags["forced"] == "true"
+    assert version.description.startswith("forced: a demo\n")
 
 
 def test_there_may_be_nothing_to_go_back_to(home: Home, spec: TrainerSpec) -> None:
@@ -243,54 +196,6 @@ def test_another_file_than_the_judged_one_is_refused(home: Home, spec: TrainerSp
         )
 
 
-def test_a_failed_registration_leaves_nothing(
-    home: Home, spec: TrainerSpec, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    registry = Registry(home)
-    first = registry.register(judged(home, 1), spec, CONFIG)
-    before = snapshot(home)
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    for step in ("log_model_artifacts", "create_model_version", "set_registered_model_alias"):
-        with monkeypatch.context() as patch:
-            patch.setattr(type(connect(home)), step, full)
-            with pytest.raises(StoreError, match="the disk is full"):
-                registry.register(judged(home, 2), spec, CONFIG)
-            with pytest.raises(StoreError, match="the disk is full"):
-                registry.register(judged(home, 3, model="new"), spec, CONFIG)
-        assert snapshot(home) == before
-    assert MlflowStore(home).promotions() == [first]
-    assert registry.register(judged(home, 2), spec, CONFIG).previous == "1"
-
-
-def test_aliases_go_back_where_only_one_of_them_could_be_moved(
-    home: Home, spec: TrainerSpec, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    registry = Registry(home)
-    registry.register(judged(home, 1), spec, CONFIG)
-    move = type(connect(home)).set_registered_model_alias
-
-    def stuck(client: object, model: str, alias: str, version: str) -> None:
-        if alias == "champion":
-            raise OSError(28, "No space left on device")
-        move(client, model, alias, version)
-
-    for number in (2, 3):  # without a previous version, and with one
-        before = aliases(home)
-        assert len(before) == number - 1
-        with monkeypatch.context() as patch:
-            patch.setattr(type(connect(home)), "set_registered_model_alias", stuck)
-            with pytest.raises(StoreError, match="the disk is full"):
-                registry.register(judged(home, number), spec, CONFIG)
-            if "previous" in before:
-                with pytest.raises(StoreError, match="the disk is full"):
-                    registry.rollback(MODEL)
-        assert aliases(home) == before
-        registry.register(judged(home, number), spec, CONFIG)
-
-
 def test_nothing_goes_back_to_a_version_of_somebody_else(
     home: Home, spec: TrainerSpec, tmp_path: Path
 ) -> None:
@@ -299,18 +204,55 @@ def test_nothing_goes_back_to_a_version_of_somebody_else(
     client = connect(home)
     foreign = client.create_model_version(MODEL, str(tmp_path)).version
     client.set_registered_model_alias(MODEL, "previous", foreign)
-    with pytest.raises(StoreError, match=r"version 2, its 'previous', was not registered by A"):
-        registry.rollback(MODEL)
+    for asked in ("", "2"):
+        with pytest.raises(StoreError, match=r"version 2 was not registered by Assay"):
+            registry.rollback(MODEL, asked)
     assert aliases(home) == {"champion": "1", "previous": "2"}
 
 
-def snapshot(home: Home) -> object:
-    client = connect(home)
-    return (
-        {m.name: m.aliases for m in client.search_registered_models()},
-        [v.version for v in client.search_model_versions()],
-        [m.model_id for m in client.search_logged_models(["0", "1"])],
-        find_runs(client, "decision"),
-        sorted(p.name for p in home.artifacts.rglob("*.safetensors")),
-        sorted(p.name for p in home.root.iterdir() if p.name.startswith(".")),
-    )
+def test_any_version_can_be_gone_back_to_and_who_and_why_are_kept(
+    home: Home, spec: TrainerSpec
+) -> None:
+    registry = Registry(home)
+    for number in (1, 2, 3):
+        before = str(number - 1) if number > 1 else ""
+        registry.register(judged(home, number, previous=before), spec, CONFIG)
+    assert registry.rollback(MODEL, "1", by="ada@lab", because="2 and 3 miss cyclists") == "1"
+    assert aliases(home) == {"champion": "1", "previous": "3"}
+    back = MlflowStore(home).promotions(MODEL)[0]
+    assert (back.version, back.previous, back.by) == ("1", "3", "ada@lab")
+    assert back.because == "2 and 3 miss cyclists"
+    assert registry.rollback(MODEL) == "3"
+    with pytest.raises(StoreError, match="version 3 is the champion already"):
+        registry.rollback(MODEL, "3")
+    with pytest.raises(StoreError, match=r"has no version 9; it has (\d, ){2}\d$"):
+        registry.rollback(MODEL, "9")
+
+
+def test_a_decision_is_carried_out_once(home: Home, spec: TrainerSpec) -> None:
+    registry = Registry(home)
+    done = registry.register(judged(home, 1), spec, CONFIG)
+    before = snapshot(home)
+    assert registry.register(judged(home, 1), spec, CONFIG) == done
+    assert snapshot(home) == before
+
+
+def test_a_champion_that_was_not_judged_is_not_replaced(home: Home, spec: TrainerSpec) -> None:
+    registry = Registry(home)
+    registry.register(judged(home, 1), spec, CONFIG)
+    before = snapshot(home)
+    with pytest.raises(StoreError, match=r"champion was no version when .* is version 1 now"):
+        registry.register(judged(home, 2), spec, CONFIG)
+    assert snapshot(home) == before
+
+
+def test_a_models_folder_and_lock_are_its_own_whatever_its_name(
+    home: Home, spec: TrainerSpec
+) -> None:
+    registry = Registry(home)
+    with registry.hold("Robot 2.0"):
+        registry.register(judged(home, 1, model="other"), spec, CONFIG)
+        done = registry.register(judged(home, 2, model="Robot 2.0"), spec, CONFIG)
+        with pytest.raises(BusyError, match=r"models:/Robot 2\.0: another process is promoting"):
+            Registry(home).rollback("Robot 2.0")
+    assert done.version == "1"

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,12 +48,15 @@ def served_home(template_home: Path, tmp_path_factory: pytest.TempPathFactory) -
             break
     else:
         pytest.fail("".join(said))
+    log = threading.Thread(target=server.stdout.read, daemon=True)
+    log.start()  # a full pipe would stop the server
     home = Home(folder / "home", f"http://127.0.0.1:{port}")
     home.prepare()
     yield home
     os.killpg(server.pid, signal.SIGKILL)  # asked politely, it takes ten seconds
-    server.stdout.close()
     server.wait()
+    log.join()
+    server.stdout.close()
 
 
 def test_everything_works_against_a_server(
@@ -65,7 +69,7 @@ def test_everything_works_against_a_server(
     study = StudyRecord(name="freezing", metric="m", direction="maximize", target=9, trials=())
     log_study(served_home, study)
     compared = comparison(key="compare-1", created=1000.0)
-    log_comparison(served_home, compared, "# Report")
+    log_comparison(served_home, compared, {"report.md": "# Report"})
 
     store = MlflowStore(served_home)
     assert [run.key for run in store.runs()] == [KEY]

@@ -179,13 +179,13 @@ def test_comparisons_and_decisions(home: Home, store: MlflowStore) -> None:
         comparison(key="compare-1", created=30.0),
         comparison(key="compare-2", created=60.0),
     )
-    ids = [log_comparison(home, made, "# Report") for made in (first, second)]
+    ids = [log_comparison(home, made, {"report.md": "# Report"}) for made in (first, second)]
     assert store.comparisons() == [second, first]
-    assert log_comparison(home, first, "# Report") == ids[0]  # written once
+    assert log_comparison(home, first, {"report.md": "# Report"}) == ids[0]  # written once
     run = connect(home).get_run(ids[0])
     assert run.data.tags["verdict"] == first.headline.verdict
     assert run.data.metrics["delta/mAP50-95"] == first.headline.delta
-    assert (Path(run.info.artifact_uri) / "comparison.md").read_text() == "# Report"
+    assert (Path(run.info.artifact_uri) / "report.md").read_text() == "# Report"
     refused = decision("d1", "digits", promote=False)
     other = decision("d2", "other", promote=True)
     for made in (refused, other):

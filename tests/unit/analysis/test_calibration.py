@@ -1,87 +1,63 @@
-"""Does the verdict keep its promise? Simulated detectors whose true difference is known.
+"""Does the verdict keep its promise? Simulated models whose true difference is known.
 
-Images are drawn from a pool that was matched once, so a repetition costs no matching.
+``benchmarks/bench_calibration.py`` asks the same of more data sets and prints a table.
 """
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from backend.analysis.intervals import Paired, judge
-from backend.analysis.reweighting import average_precision, bootstrap_counts, mean_over_classes
-from backend.core.records import Verdict
-from backend.scoring.detection import ClassMatches, Matches, match
-from tests.support.detections import detector, ground_truth
+from backend.analysis.intervals import Method
+from backend.analysis.settings import ComparisonSettings
+from backend.scoring.evidence import Evidence, Task
+from backend.scoring.tasks import TASKS
+from tests.support.calibration import Outcome, repeat
+from tests.support.evidence import COUNTS, counted
+from tests.support.simulated import SIMULATED
 
-POOL = 2000
-IMAGES = 40
-REPETITIONS = 200
-Drawn = NDArray[np.intp]
+POOL = 40
+TRIALS = 40
 
 
-@pytest.fixture(scope="module")
-def pools() -> tuple[Matches, Matches, Matches]:
-    """Two draws of one detector, and a clearly better one."""
-    truth = ground_truth(images=POOL, classes=2, seed=1)
-    return (
-        match(truth, detector(truth, seed=2)),
-        match(truth, detector(truth, seed=3)),
-        match(truth, detector(truth, seed=4, found=0.95, jitter=0.05)),
+def outcome(
+    task: Task, pools: tuple[Evidence, Evidence], units: int, trials: int, alike: bool = False,
+    method: Method = "bca",
+) -> Outcome:  # fmt: skip
+    settings = ComparisonSettings(replicates=200, permutations=0, margin=0, interval=method)
+    return repeat(task, pools, units, trials, settings, alike)
+
+
+@pytest.mark.parametrize("method", ["bca", "percentile", "student"])
+@pytest.mark.parametrize("units", [8, 100])
+def test_intervals_hold_the_truth_as_often_as_they_say(units: int, method: Method) -> None:
+    """95 % of 400: 380, give or take 4.4. Three of those are allowed, and one in a hundred
+    for what a bootstrap of so few replicates and units is known to lack."""
+    pools = counted(500, 0.6, seed=1), counted(500, 0.66, seed=2)
+
+    found = outcome(COUNTS, pools, units, trials=400, method=method)
+
+    assert 0.907 <= found.coverage("f1") <= 0.983
+
+
+def test_equal_models_are_rarely_told_apart() -> None:
+    """With no margin to hide behind, 'better' or 'worse' may come in 5 % of 400: 20, give or
+    take 4.4; more than 35 has a chance below 0.1 %."""
+    pools = counted(500, 0.6, seed=1), counted(500, 0.6, seed=2)
+
+    found = outcome(COUNTS, pools, 40, trials=400, alike=True)
+
+    assert 400 * found.share("better", "worse") <= 35
+    assert found.verdicts["equivalent"] == 0
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_each_task_tells_equal_models_apart_rarely_and_better_ones_often(task: str) -> None:
+    """5 % of 40 are 2, give or take 1.4; more than 7 has a chance below 0.1 %."""
+    same, again, good = (
+        SIMULATED[task](POOL, skill, seed) for seed, skill in enumerate((0.6, 0.6, 0.9))
     )
 
+    equal = outcome(TASKS[task], (same, again), 25, TRIALS, alike=True)
+    better = outcome(TASKS[task], (same, good), 40, TRIALS // 2)
 
-def subset(matches: Matches, images: Drawn) -> Matches:
-    place = np.full(POOL, -1)
-    place[images] = np.arange(len(images))
-    classes = []
-    for found in matches.classes:
-        kept = place[found.images] >= 0
-        classes.append(
-            ClassMatches(
-                name=found.name,
-                scores=found.scores[kept],
-                images=place[found.images[kept]],
-                matched=found.matched[:, kept],
-                ignored=found.ignored[:, kept],
-                truths=found.truths[images],
-            )
-        )
-    return Matches(tuple(range(len(images))), matches.thresholds, tuple(classes))
-
-
-def verdicts(old: Matches, new: Matches, margin: float, repetitions: int) -> list[Verdict]:
-    rng = np.random.default_rng(7)
-    found = []
-    for repetition in range(repetitions):
-        images = np.sort(rng.choice(POOL, IMAGES, replace=False))
-        counts = np.concatenate(
-            [np.ones((1, IMAGES), np.uint16), bootstrap_counts(IMAGES, 300, repetition)]
-        )
-        old_values, new_values = (
-            mean_over_classes(average_precision(subset(side, images), counts).mean(axis=2))
-            for side in (old, new)
-        )
-        pair = Paired(
-            "mAP50-95", old_values[0], new_values[0], old_values[1:], new_values[1:], IMAGES
-        )
-        found.append(judge(pair, 0.95, margin).verdict)
-    return found
-
-
-def test_equal_detectors_are_rarely_told_apart(pools: tuple[Matches, Matches, Matches]) -> None:
-    """With no margin to hide behind, 'better' or 'worse' may come in 5 % of 200: 10, give or
-    take 3.1; more than 19 has a chance below 0.3 %."""
-    found = verdicts(pools[0], pools[1], margin=0.0, repetitions=REPETITIONS)
-
-    wrong = sum(word in {"better", "worse"} for word in found)
-    assert wrong <= 19
-    assert "equivalent" not in found
-
-
-def test_a_clear_improvement_is_found_nearly_always(
-    pools: tuple[Matches, Matches, Matches],
-) -> None:
-    found = verdicts(pools[0], pools[2], margin=0.01, repetitions=50)
-
-    assert found.count("better") >= 48
-    assert "worse" not in found
+    assert TRIALS * equal.share("better", "worse") <= 7
+    assert better.share("better") >= 0.9
+    assert better.verdicts["worse"] == 0

@@ -4,12 +4,39 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from backend.analysis.caveats import disagree
 from backend.analysis.comparison import ComparisonSettings, compare, compare_reports
+from backend.analysis.paired import compare_evidence
 from backend.core.errors import ComparisonError, DataError
-from backend.core.records import Comparison, EvalReport, LayerChange
-from tests.support.detections import Truth, contender, detector, evaluation, ground_truth
+from backend.core.records import (
+    Change,
+    Comparison,
+    Contender,
+    EvalReport,
+    LayerChange,
+    Selection,
+)
+from backend.scoring import tracking
+from backend.scoring.detection_errors import KINDS
+from backend.scoring.tasks import TASKS, save_evidence
+from tests.support import comparisons
+from tests.support.detections import (
+    Truth,
+    contender,
+    detector,
+    evaluation,
+    ground_truth,
+    with_evidence,
+)
+from tests.support.simulated import (
+    Simulate,
+    simulated_sequences,
+    simulated_spotting,
+    simulated_temporal,
+    simulated_tracking,
+)
 
-FEW = ComparisonSettings(replicates=200)
+FEW = ComparisonSettings(replicates=200, permutations=199)
 Reports = tuple[EvalReport, EvalReport]
 
 
@@ -28,11 +55,17 @@ def reports(truth: Truth, tmp_path_factory: pytest.TempPathFactory) -> Reports:
     )
 
 
-def compared(target: Reports, source: Reports | None = None, **changes: Any) -> Comparison:
+def compared(
+    target: Reports,
+    source: Reports | None = None,
+    old: Contender | None = None,
+    new: Contender | None = None,
+    **changes: Any,
+) -> Comparison:
     return compare(
         key="compare-1",
         created=1.0,
-        contenders=(contender("old"), contender("new")),
+        contenders=(old or contender("old"), new or contender("new")),
         target=target,
         source=source,
         settings=FEW.model_copy(update=changes),
@@ -44,16 +77,18 @@ def test_a_clear_improvement_is_found(reports: Reports) -> None:
 
     by_name = {delta.name: delta for delta in data.metrics}
     assert (data.units, data.split, data.role) == (60, "holdout", "target")
-    assert list(by_name) == ["mAP50-95", "mAP50", "mAP75"]
-    assert {delta.verdict for delta in data.metrics} == {"better"}
+    assert list(by_name) == [spec.name for spec in TASKS["detection"].metrics]
     for name, delta in by_name.items():
-        assert delta.baseline == pytest.approx(reports[0].metrics[name], abs=1e-9)
-        assert delta.candidate == pytest.approx(reports[1].metrics[name], abs=1e-9)
+        assert delta.baseline == pytest.approx(reports[0].metrics[name], abs=1e-9, nan_ok=True)
+        assert delta.candidate == pytest.approx(reports[1].metrics[name], abs=1e-9, nan_ok=True)
+    for name in ("mAP50-95", "mAP50", "mAP75", "recall", "f1"):
+        delta = by_name[name]
         assert delta.delta is not None
         assert delta.low is not None
         assert delta.high is not None
         assert 0 < delta.low < delta.delta < delta.high
-        assert delta.wins == 1
+        assert (delta.wins, delta.verdict, delta.p_value) == (1, "better", 0.005)
+        assert (delta.interval, delta.margin, delta.needed) == ("student", 0.01, None)
 
 
 def test_the_other_way_round_it_is_worse_by_the_same_interval(reports: Reports) -> None:
@@ -79,9 +114,11 @@ def test_classes_are_compared_one_by_one(reports: Reports) -> None:
 def test_a_model_is_equivalent_to_itself(reports: Reports) -> None:
     data = compare_reports(reports[0], reports[0], settings=FEW)
 
-    for delta in (*data.metrics, *data.per_class):
-        assert (delta.delta, delta.low, delta.high, delta.wins) == (0, 0, 0, 0.5)
-        assert delta.verdict == "equivalent"
+    for delta in (*data.metrics, *data.per_class, *data.errors):
+        if delta.name != "mAP-large":  # there are no large boxes
+            assert (delta.delta, delta.low, delta.high, delta.wins) == (0, 0, 0, 0.5)
+            assert delta.verdict == "equivalent"
+    assert data.per_unit == ()
 
 
 def test_a_wide_margin_makes_a_small_gain_equivalent(reports: Reports) -> None:
@@ -130,6 +167,7 @@ def test_an_unknown_primary_metric_is_refused(reports: Reports) -> None:
     ("change", "sentence"),
     [
         ({"task": "tracking"}, "task (detection and tracking)"),
+        ({"unit": "video"}, "unit (image and video)"),
         ({"split": "val"}, "split (holdout and val)"),
         ({"data_digest": "e" * 64}, "data digest (" + "d" * 57),
         ({"evaluator": "another 1"}, "and another 1)"),
@@ -154,16 +192,16 @@ def test_all_that_differs_is_said_at_once(reports: Reports) -> None:
         compare_reports(reports[0], other)
 
 
-def test_another_task_has_no_bootstrap_yet(reports: Reports) -> None:
-    tracking = [report.model_copy(update={"task": "tracking"}) for report in reports]
-    with pytest.raises(ComparisonError, match="no paired bootstrap for the task 'tracking'"):
-        compare_reports(*tracking)
+def test_a_task_that_nobody_scores_is_refused(reports: Reports) -> None:
+    strange = [report.model_copy(update={"task": "captions"}) for report in reports]
+    with pytest.raises(ComparisonError, match="the task 'captions' cannot be compared; choose"):
+        compare_reports(*strange)
 
 
 def test_a_report_without_predictions_is_refused(reports: Reports) -> None:
     bare = reports[1].model_copy(update={"predictions": ""})
     with pytest.raises(
-        ComparisonError, match=r"the candidate's evaluation .* keeps no predictions"
+        ComparisonError, match=r"the evaluation of .*new.* keeps neither evidence nor predictions"
     ):
         compare_reports(reports[0], bare)
 
@@ -180,9 +218,7 @@ def test_files_that_do_not_give_the_reported_score_are_refused(reports: Reports)
         compare_reports(reports[0], stale)
 
 
-@pytest.mark.parametrize(
-    ("part", "said"), [("annotations", "different annotations"), ("images", "different images")]
-)
+@pytest.mark.parametrize(("part", "said"), [("annotations", "truth digest"), ("images", "units")])
 def test_ground_truth_that_differs_under_one_digest_is_refused(
     tmp_path: Path, truth: Truth, part: str, said: str
 ) -> None:
@@ -194,13 +230,13 @@ def test_ground_truth_that_differs_under_one_digest_is_refused(
         other = other | {"annotations": keep}
     sides = [evaluation(tmp_path / n, t, []) for n, t in (("old", truth), ("new", other))]
 
-    with pytest.raises(ComparisonError, match=said):
+    with pytest.raises(ComparisonError, match=f"different ground truth .their {said} differ"):
         compare_reports(*sides)
 
 
 def test_without_any_ground_truth_box_nothing_can_be_compared(tmp_path: Path) -> None:
     empty = evaluation(tmp_path, ground_truth(images=30, boxes=0), [])
-    with pytest.raises(ComparisonError, match="no ground-truth box at all"):
+    with pytest.raises(ComparisonError, match="no ground truth in any of the 30 images"):
         compare_reports(empty, empty)
 
 
@@ -233,6 +269,196 @@ def test_what_the_numbers_do_not_say_is_warned_of(reports: Reports) -> None:
     assert compared(reports).warnings == (
         "One run per side speaks for these two weight files, not for their recipes.",
     )
+
+
+def test_the_best_of_many_trials_is_named(reports: Reports) -> None:
+    picked = Selection(study="rates", trials=30, metric="val/mAP50-95")
+    new = contender("new").model_copy(update={"selection": picked})
+
+    warnings = compared(reports, new=new).warnings
+
+    assert (
+        "The candidate was picked as the best of 30 trials of the study 'rates' by val/mAP50-95"
+        in warnings[1]
+    )
+    alone = picked.model_copy(update={"trials": 1})
+    one = new.model_copy(update={"selection": alone})
+    assert len(compared(reports, new=one).warnings) == 1
+
+
+def test_what_changed_is_listed(reports: Reports) -> None:
+    old, new = contender("old", lr="0.1"), contender("new", lr="0.2")
+
+    assert compared(reports, old=old, new=new).changes == (
+        Change(kind="config", name="lr", baseline="0.1", candidate="0.2"),
+    )
+
+
+def test_an_undecided_metric_says_how_many_images_would_decide(
+    truth: Truth, tmp_path: Path
+) -> None:
+    sides = [evaluation(tmp_path / n, truth, detector(truth, s)) for n, s in (("a", 2), ("b", 3))]
+
+    result = compared((sides[0], sides[1]))
+
+    assert result.headline.verdict == "undecided"
+    assert result.headline.needed is not None
+    assert result.headline.needed > 60
+    assert "mAP50-95 is undecided: at the spread seen here about" in result.warnings[1]
+    assert "images would decide." in result.warnings[1]
+
+
+def test_stored_evidence_needs_no_predictions(truth: Truth, tmp_path: Path) -> None:
+    sides = [
+        with_evidence(tmp_path / n, truth, detector(truth, s)) for n, s in (("a", 2), ("b", 3))
+    ]
+    anew = [side.model_copy(update={"evidence": ""}) for side in sides]
+    gone = {"predictions": "/gone.json", "ground_truth": "/gone.json"}
+    stored = [side.model_copy(update=gone) for side in sides]
+
+    first, again = (compare_reports(*pair, settings=FEW) for pair in (anew, stored))
+
+    assert (first.metrics, first.per_class, first.errors, first.per_unit) == (
+        again.metrics,
+        again.per_class,
+        again.errors,
+        again.per_unit,
+    )
+
+
+def test_evidence_that_does_not_give_the_reported_score_is_refused(
+    truth: Truth, tmp_path: Path
+) -> None:
+    old = with_evidence(tmp_path / "a", truth, detector(truth, 2))
+    new = with_evidence(tmp_path / "b", truth, detector(truth, 3))
+    stale = new.model_copy(update={"evidence": old.evidence})
+
+    with pytest.raises(ComparisonError, match=r"evidence\.npz gives 0\.\d+; evaluate it again"):
+        compare_reports(old, stale)
+
+
+def test_errors_are_compared_by_what_they_cost(reports: Reports) -> None:
+    data = compare_reports(*reports, settings=FEW)
+
+    costs = {delta.name: delta for delta in data.errors}
+    assert list(costs) == list(KINDS)
+    assert {delta.direction for delta in data.errors} == {"minimize"}
+    for kind in ("localisation", "missed"):
+        assert costs[kind].verdict == "better"
+        change = costs[kind].delta
+        assert change is not None
+        assert change < 0
+
+
+def test_images_are_ranked_by_what_they_gained(reports: Reports) -> None:
+    data = compare_reports(*reports, settings=FEW)
+    back = compare_reports(reports[1], reports[0], settings=FEW)
+
+    changes = [unit.delta for unit in data.per_unit]
+    assert data.unit_metric == "f1"
+    assert len({unit.unit for unit in data.per_unit}) == len(changes) <= 20
+    assert changes == sorted(changes, reverse=True)
+    assert changes[9] > 0
+    assert back.per_unit[-1].unit in {unit.unit for unit in data.per_unit[:10]}
+    for unit in data.per_unit:
+        assert unit.baseline is not None
+        assert unit.candidate is not None
+        assert unit.delta == unit.candidate - unit.baseline
+
+
+def test_margins_are_set_per_metric(reports: Reports) -> None:
+    settings = FEW.model_copy(update={"margins": {"mAP50": 0.9}})
+
+    by_name = {d.name: d for d in compare_reports(*reports, settings=settings).metrics}
+
+    assert (by_name["mAP50"].margin, by_name["mAP50"].verdict) == (0.9, "equivalent")
+    assert (by_name["mAP75"].margin, by_name["mAP75"].verdict) == (0.01, "better")
+
+
+def test_a_margin_of_an_unknown_metric_is_refused(reports: Reports) -> None:
+    settings = FEW.model_copy(update={"margins": {"mAP5": 0.1}})
+
+    with pytest.raises(ComparisonError, match="a margin for mAP5, but the metrics are mAP50-95, "):
+        compare_reports(*reports, settings=settings)
+
+
+def test_margins_follow_the_unit_of_a_metric() -> None:
+    margins = {
+        name: FEW.margin_of(TASKS[task], name)
+        for task, name in (("tracking", "HOTA"), ("tracking", "IDSW"), ("spotting", "edit"))
+    }
+
+    assert margins == {"HOTA": 0.01, "IDSW": 0.0, "edit": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("task", "simulate"),
+    [
+        ("tracking", simulated_tracking),
+        ("temporal", simulated_temporal),
+        ("spotting", simulated_spotting),
+    ],
+)
+def test_every_task_is_compared(tmp_path: Path, task: str, simulate: Simulate) -> None:
+    """A clear gain is found, less is better where it is, and nothing of it is detection's."""
+    reports = []
+    for side, skill in enumerate((0.5, 0.9)):
+        evidence = simulate(30, skill, side)
+        scores = evidence.scores()
+        save_evidence(tmp_path / f"{side}.npz", task, evidence)
+        made = comparisons.report(
+            task=task, metrics=scores.metrics, per_class=scores.per_class, units=30,
+            unit=TASKS[task].unit, evidence=str(tmp_path / f"{side}.npz"),
+        )  # fmt: skip
+        reports.append(made)
+
+    result = compared((reports[0], reports[1]), primary="")
+
+    assert result.primary == TASKS[task].primary
+    assert (result.headline.verdict, result.headline.p_value) == ("better", 0.005)
+    assert (result.target.unit, result.target.units) == (TASKS[task].unit, 30)
+    assert len(result.target.metrics) > 4
+    assert result.target.errors == ()
+    assert result.target.per_unit[0].delta > 0
+    for missed in (delta for delta in result.target.metrics if delta.name == "FN"):
+        assert (missed.delta or 0) < 0
+        assert missed.verdict == "better"
+
+
+def test_evidence_of_other_rules_is_refused() -> None:
+    made = simulated_sequences(3, 0.6, 0)
+    loose, strict = (tracking.match(made, threshold=threshold) for threshold in (0.5, 0.7))
+
+    with pytest.raises(ComparisonError, match=r"may not be compared: .* thresholds"):
+        compare_evidence(TASKS["tracking"], loose, strict, FEW)
+
+
+def test_an_interval_that_a_permutation_test_does_not_confirm_is_warned_of() -> None:
+    sure, unsure = comparisons.delta(p_value=0.02), comparisons.delta(p_value=0.2)
+
+    assert not disagree(sure, 0.95)
+    assert disagree(unsure, 0.95)
+    assert not disagree(unsure.model_copy(update={"verdict": "undecided"}), 0.95)
+    assert not disagree(comparisons.delta(p_value=None), 0.95)
+
+
+def test_two_sequences_decide_nothing(tmp_path: Path) -> None:
+    reports = []
+    for side, skill in enumerate((0.5, 0.9)):
+        evidence = simulated_tracking(2, skill, side)
+        save_evidence(tmp_path / f"{side}.npz", "tracking", evidence)
+        made = comparisons.report(
+            task="tracking", metrics=evidence.scores().metrics, units=2,
+            evidence=str(tmp_path / f"{side}.npz"),
+        )  # fmt: skip
+        reports.append(made)
+
+    result = compared((reports[0], reports[1]), primary="")
+
+    assert result.headline.verdict == "undecided"
+    assert result.headline.p_value is None
+    assert "only 2 sequences carry ground truth, which decides nothing" in result.warnings[1]
+    assert "sequences would decide" in result.warnings[1]
 
 
 def test_a_split_that_was_used_for_picking_is_warned_of(reports: Reports) -> None:
@@ -275,7 +501,16 @@ def test_the_same_file_on_both_sides_is_warned_of(reports: Reports) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"confidence": 1.0}, {"replicates": 10}, {"margin": -0.1}, {"replicate": 1000}]
+    "wrong",
+    [
+        {"confidence": 1.0},
+        {"replicates": 10},
+        {"margin": -0.1},
+        {"replicate": 1000},
+        {"margins": {"mAP50": -0.1}},
+        {"permutations": -1},
+        {"interval": "exact"},
+    ],
 )
 def test_settings_without_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

@@ -3,11 +3,14 @@ from typing import Any
 
 import pytest
 
-from backend.analysis.promotion import FAIL, PASS, FirstVersion, Guard, Policy, Ruling, decide
+from backend.analysis.settings import ComparisonSettings
+from backend.analysis.policy import FirstVersion, Guard, Policy
+from backend.analysis.promotion import FAIL, PASS, Exposure, Facts, Ruling, decide
 from backend.config.compose import load_yaml, validate
 from backend.core.errors import ConfigError
 from backend.core.events import FreezeReported
-from backend.core.records import Comparison, EvalReport
+from backend.core.records import Comparison, EvalReport, Finding
+from backend.scoring.tasks import TASKS
 from tests.support.comparisons import comparison, data, delta, report
 from tests.support.detections import contender
 
@@ -17,8 +20,17 @@ POLICIES = Path(__file__).parents[3] / "configs" / "policies"
 OLD, NEW = contender("old").checkpoint, contender("new").checkpoint
 
 
-def ruling(policy: Policy, made: Comparison | None = None, **changes: Any) -> Ruling:
-    return decide(policy, made or comparison(), candidate=NEW, champion=OLD, **changes)
+SEEN = Exposure("run 7", {"e" * 64: "the 'val' split of run 7"})
+
+
+def ruling(policy: Policy, made: Comparison | None = None, **known: Any) -> Ruling:
+    facts = Facts(**{"exposure": SEEN, "findings": (), **known})
+    return decide(policy, made or comparison(), candidate=NEW, champion=OLD, facts=facts)
+
+
+def first(policy: Policy, measured: EvalReport | None) -> Ruling:
+    facts = Facts(report=measured, primary="mAP50-95", exposure=SEEN, findings=())
+    return decide(policy, None, candidate=NEW, facts=facts)
 
 
 def rules(**changes: Any) -> Policy:
@@ -44,11 +56,13 @@ def test_a_better_candidate_is_promoted_and_every_reason_is_given() -> None:
         (
             "pass: scored on the split 'holdout', as required.",
             "pass: scored on 80 images; the policy requires at least 20.",
+            "pass: the split 'holdout' is not among what run 7 used in training or validation.",
             "pass: mAP50-95 goes from 0.400 to 0.450, +0.050 (95 % interval +0.030 to +0.070): "
             "better at a margin of 0.01; the policy accepts better.",
             "pass: the gain in mAP50-95 is +0.050; the policy requires at least +0.020.",
             "pass: on the target data, mAP50 goes from 0.400 to 0.450, +0.050 (95 % interval "
-            "+0.030 to +0.070); the measured difference must not be a drop of more than 0.02.",
+            "+0.030 to +0.070); the measured difference must not be worse by more than 0.02.",
+            "pass: no finding about the candidate is an error.",
             "pass: all 40 frozen tensors are equal to the bit (strategy backbone).",
         ),
     )
@@ -78,7 +92,9 @@ def test_the_verdict_is_taken_at_the_policys_margin_not_the_comparisons() -> Non
     """Whoever compares with a margin of 0 cannot call a tiny gain better."""
     tiny = comparison(data(delta(change=0.003, spread=0.001)), margin=0.0)
 
-    assert "equivalent at a margin of 0.01" in failures(ruling(rules(), tiny))[0]
+    careless, equal = failures(ruling(rules(), tiny))
+    assert "made with a margin of 0; the policy requires 0.01" in careless
+    assert "equivalent at a margin of 0.01" in equal
 
 
 @pytest.mark.parametrize(
@@ -132,6 +148,15 @@ def test_changed_frozen_tensors_are_refused() -> None:
         FAIL + "2 frozen tensors changed in training, among them model.0.conv.weight."
     ]
     assert ruling(rules(require_frozen_intact="never"), freeze=broken).promote
+
+
+def test_where_nothing_was_frozen_that_is_told() -> None:
+    free = FreezeReported(phase="verified", strategy="full", groups=(), frozen_tensors=0)
+
+    found = ruling(rules(require_frozen_intact="always"), freeze=free)
+
+    assert found.promote
+    assert PASS + "nothing was to stay frozen (strategy full)." in found.reasons
 
 
 def test_what_was_only_declared_frozen_is_no_proof() -> None:
@@ -196,7 +221,7 @@ def test_every_class_can_be_guarded() -> None:
         delta("dog", change=-0.1),
         delta("unseen", delta=None, baseline=None, candidate=None, low=None, high=None, wins=None),
     )
-    made = comparison(data().model_copy(update={"per_class": classes}))
+    made = comparison(data().model_copy(update={"per_class": classes, "class_metric": "mAP50-95"}))
 
     for max_drop, allowed in ((0.05, False), (0.15, True)):
         guard = Guard(metric="mAP50-95", per_class=True, max_drop=max_drop)
@@ -204,17 +229,132 @@ def test_every_class_can_be_guarded() -> None:
         assert found.promote is allowed
         assert any(("class dog" if not allowed else "all 2 classes") in r for r in found.reasons)
     wrong = Guard(metric="mAP50", per_class=True, max_drop=0.05)
-    assert "classes are compared by mAP50-95" in failures(ruling(Policy(guards=(wrong,)), made))[0]
+    assert (
+        "classes are compared by mAP50-95, not by mAP50; the guard refuses"
+        in (failures(ruling(Policy(guards=(wrong,)), made))[0])
+    )
+
+
+def test_classes_are_guarded_by_whatever_metric_they_were_compared() -> None:
+    """Of a tracker, say; which way is worse comes with each difference."""
+    classes = (
+        delta("car", change=0.3, spread=0.01, direction="minimize"),
+        delta("bus", change=0.02, spread=0.1, direction="minimize"),
+    )
+    made = comparison(data().model_copy(update={"per_class": classes, "class_metric": "IDSW"}))
+
+    found = ruling(Policy(guards=(Guard(per_class=True, max_drop=0.05),)), made)
+
+    assert len(failures(found)) == 1
+    assert "on the target data, IDSW of class car goes from 0.400 to 0.700" in failures(found)[0]
+
+
+def test_without_classes_a_guard_of_them_refuses_or_passes_over_it() -> None:
+    guard = Guard(per_class=True)
+    skip = guard.model_copy(update={"if_absent": "skip"})
+
+    assert not ruling(Policy(guards=(guard,))).promote
+    assert ruling(Policy(guards=(skip,))).promote
+
+
+def test_a_guard_may_refuse_only_what_is_shown_to_be_worse() -> None:
+    guarded = Policy(guards=(Guard(metric="mAP50", max_drop=0.02, use="verdict"),))
+
+    for change, spread, allowed in ((-0.05, 0.1, True), (-0.05, 0.02, False), (-0.01, 0.01, True)):
+        made = comparison(data(delta(), delta("mAP50", change=change, spread=spread)))
+        found = ruling(guarded, made)
+        assert found.promote is allowed
+        assert any("shown to be worse at a margin of 0.02" in r for r in found.reasons)
+
+
+def test_a_guard_without_a_limit_takes_the_margin_of_its_metric() -> None:
+    """Given in the policy, else as the comparison scaled it to the metric's unit."""
+    edit = delta("edit", change=-0.8, spread=0.1, margin=1.0)
+    made = comparison(data(delta(), edit))
+
+    assert ruling(Policy(guards=(Guard(metric="edit"),)), made).promote
+    tight = Policy(guards=(Guard(metric="edit"),), margins={"edit": 0.5})
+    assert "worse by more than 0.5" in failures(ruling(tight, made))[0]
+
+
+def test_a_guard_without_a_metric_guards_the_one_that_decides() -> None:
+    guarded = Policy(guards=(Guard(data="source", max_drop=0.05),))
+    forgotten = comparison(source=data(delta(change=-0.2), role="source"))
+
+    assert "on the source data, mAP50-95 goes" in failures(ruling(guarded, forgotten))[0]
 
 
 def test_a_guard_on_a_metric_that_was_not_compared_refuses() -> None:
     found = ruling(Policy(guards=(Guard(metric="f1", max_drop=0.1),)))
 
-    assert failures(found) == [FAIL + "f1 was not compared on the target data."]
+    assert failures(found) == [FAIL + "f1 was not compared on the target data; the guard refuses."]
+
+
+@pytest.mark.parametrize("rule", ["always", "if-known"])
+def test_data_that_the_search_has_used_are_refused(rule: Any) -> None:
+    seen = Exposure("the 3 runs", {"d" * 64: "the 'val' split of run 7"})
+
+    found = ruling(rules(require_unseen=rule), exposure=seen)
+
+    assert failures(found) == [
+        FAIL + "the split 'holdout' that the gate scores by (sha256 dddddddddddd) is the 'val' "
+        "split of run 7; judge on data that the search has not used."
+    ]
+    assert ruling(rules(require_unseen="never"), exposure=seen).promote
+
+
+@pytest.mark.parametrize(
+    ("known", "digest", "words"),
+    [
+        (Exposure("run 7", {}, ("run 7 does not tell",)), "d" * 64, "run 7 does not tell;"),
+        (None, "d" * 64, "where the candidate comes from is not known"),
+        (SEEN, "", "the evaluation has no digest of its data"),
+        (Exposure("", {}, tuple("abcde")), "d" * 64, "a, b, c and 2 more;"),
+    ],
+)
+def test_what_cannot_be_established_is_told_and_refused_if_asked(
+    known: Exposure | None, digest: str, words: str
+) -> None:
+    made = comparison(data(data_digest=digest))
+    always = ruling(rules(require_unseen="always"), made, exposure=known)
+
+    assert words in failures(always)[0]
+    lenient = ruling(rules(), made, exposure=known)
+    assert lenient.promote
+    assert any(words in reason for reason in lenient.reasons)
+
+
+def test_a_known_use_counts_also_where_other_runs_are_unknown() -> None:
+    seen = Exposure("2 runs", {"d" * 64: "the 'val' split of run 7"}, ("run 8 does not tell",))
+
+    assert not ruling(rules(), exposure=seen).promote
+
+
+def test_a_first_version_must_be_judged_on_unseen_data_too() -> None:
+    used = report(data_digest="e" * 64)
+
+    assert "is the 'val' split of run 7" in failures(first(rules(), used))[0]
+
+
+def test_an_open_error_is_refused_and_the_rest_is_told() -> None:
+    error = Finding(rule="not-finite", severity="error", message="train/loss is nan at step 3",
+                    action="train again")  # fmt: skip
+    warning = Finding(rule="failed", severity="warning", message="the run failed in epoch 2 of 3")
+
+    found = ruling(rules(), findings=(error, warning))
+
+    assert failures(found) == [FAIL + "train/loss is nan at step 3 (not-finite); train again."]
+    assert ruling(rules(findings="ignore"), findings=(error,)).promote
+    told = ruling(rules(), findings=(warning,))
+    assert told.promote
+    assert (
+        PASS + "no finding about the candidate is an error (warning: the run failed in epoch 2 "
+        "of 3)." in told.reasons
+    )
 
 
 def test_a_first_version_needs_no_comparison() -> None:
-    found = decide(rules(), None, candidate=NEW, report=report())
+    found = first(rules(), report())
 
     assert found == Ruling(
         True,
@@ -222,6 +362,8 @@ def test_a_first_version_needs_no_comparison() -> None:
             "pass: there is no champion yet and the policy allows a first version.",
             "pass: scored on the split 'holdout', as required.",
             "pass: scored on 80 images; the policy requires at least 20.",
+            "pass: the split 'holdout' is not among what run 7 used in training or validation.",
+            "pass: no finding about the candidate is an error.",
         ),
     )
 
@@ -231,7 +373,7 @@ def test_what_was_never_scored_is_not_promoted() -> None:
 
 
 def test_a_first_version_may_be_refused() -> None:
-    found = decide(rules(first=FirstVersion(rule="refuse")), None, report=report())
+    found = first(rules(first=FirstVersion(rule="refuse")), report())
 
     assert not found.promote
     assert "the policy refuses a first version" in found.reasons[0]
@@ -259,7 +401,7 @@ def test_a_first_version_may_need_a_minimum(
 ) -> None:
     policy = rules(first=FirstVersion(minimum=0.4))
 
-    found = decide(policy, None, report=measured)
+    found = first(policy, measured)
 
     assert found.promote is allowed
     assert any(reason.startswith(sentence) for reason in found.reasons)
@@ -272,33 +414,49 @@ def test_a_first_version_that_was_compared_must_pass_the_comparison_too() -> Non
 
 
 def test_a_champion_is_only_replaced_after_a_comparison() -> None:
-    found = decide(rules(), None, candidate=NEW, champion=OLD, report=report())
+    facts = Facts(report=report(), exposure=SEEN)
+    found = decide(rules(), None, candidate=NEW, champion=OLD, facts=facts)
 
     assert failures(found) == [FAIL + "there is a champion, but no comparison with it."]
 
 
-@pytest.mark.parametrize("name", ["default", "strict"])
-def test_shipped_policies_are_valid_and_let_a_clear_gain_pass(name: str) -> None:
-    policy = validate(Policy, load_yaml(POLICIES / f"{name}.yaml"), name)
-    proof = FreezeReported(phase="verified", strategy="full", groups=(), frozen_tensors=0)
-    made = comparison(
-        data(delta(), delta("mAP50"), delta("mAP75"), units=200),
-        confidence=0.99,
-        replicates=5000,
-        source=data(role="source"),
-    )
+def shipped(name: str) -> Policy:
+    return validate(Policy, load_yaml(POLICIES / f"{name}.yaml"), name)
 
-    assert ruling(policy, made, freeze=proof).promote
-    assert not ruling(policy, comparison(data(delta(change=-0.1)))).promote
+
+@pytest.mark.parametrize(
+    ("name", "task"), [("default", task) for task in TASKS] + [("strict", "detection"),
+                                                              ("tracking", "tracking")]
+)  # fmt: skip
+def test_shipped_policies_let_a_clear_gain_pass(name: str, task: str) -> None:
+    policy, primary = shipped(name), TASKS[task].primary
+    proof = FreezeReported(phase="verified", strategy="full", groups=(), frozen_tensors=0)
+    target = data(*(delta(spec.name) for spec in TASKS[task].metrics), units=200).model_copy(
+        update={"per_class": (delta("cat"),), "class_metric": primary}
+    )
+    made = comparison(
+        target, confidence=0.99, replicates=5000, primary=primary,
+        source=data(delta(primary), role="source"),
+    )  # fmt: skip
+
+    assert failures(ruling(policy, made, freeze=proof)) == []
+    worse = comparison(data(delta(primary, change=-0.1)), primary=primary)
+    assert not ruling(policy, worse).promote
+
+
+def test_shipped_policies_name_metrics_that_exist() -> None:
+    known = {spec.name for task in TASKS.values() for spec in task.metrics}
+
+    for path in POLICIES.glob("*.yaml"):
+        policy = shipped(path.stem)
+        named = {policy.primary, *policy.margins, *(guard.metric for guard in policy.guards)}
+        assert named - {None} <= known
 
 
 def test_the_default_policy_passes_over_a_missing_source_and_the_strict_one_does_not() -> None:
-    default, strict = (
-        validate(Policy, load_yaml(POLICIES / f"{n}.yaml"), n) for n in ("default", "strict")
-    )
-
-    assert ruling(default).promote
-    assert any("source data; the guard refuses" in r for r in ruling(strict).reasons)
+    assert ruling(shipped("default")).promote
+    reasons = ruling(shipped("strict")).reasons
+    assert any("source data; the guard refuses" in reason for reason in reasons)
 
 
 def test_without_a_file_the_rules_are_those_of_the_default_policy() -> None:
@@ -306,12 +464,13 @@ def test_without_a_file_the_rules_are_those_of_the_default_policy() -> None:
 
 
 def test_a_policy_says_how_the_comparison_is_made() -> None:
-    policy = rules(confidence=0.99, margin=0.02, replicates=3000, seed=7)
+    policy = rules(confidence=0.99, margin=0.02, replicates=3000, seed=7, margins={"mAP75": 0.05})
 
     settings = policy.settings("mAP50")
 
     assert settings.model_dump() == {
-        "confidence": 0.99, "margin": 0.02, "replicates": 3000, "seed": 7, "primary": "mAP50"
+        **ComparisonSettings().model_dump(), "confidence": 0.99, "margin": 0.02,
+        "margins": {"mAP75": 0.05}, "replicates": 3000, "seed": 7, "primary": "mAP50",
     }  # fmt: skip
     assert rules(primary="mAP75").settings("mAP50").primary == "mAP75"
 

@@ -5,7 +5,15 @@ import pytest
 
 from backend.analysis import text
 from backend.analysis.report import markdown
-from backend.core.records import LayerChange, MetricDelta
+from backend.core.records import (
+    Change,
+    Family,
+    FamilyMember,
+    LayerChange,
+    MetricDelta,
+    Selection,
+    UnitDelta,
+)
 from tests.support.comparisons import comparison, data, delta
 from tests.support.detections import contender
 
@@ -49,7 +57,13 @@ def whole() -> str:
                 LayerChange(
                     layer="model.0", parameters=432, relative=0.0, note="equal to the bit"
                 ),
-                LayerChange(layer="model.1", parameters=12_345, relative=0.0371),
+                LayerChange(
+                    layer="model.1",
+                    parameters=12_345,
+                    relative=0.0371,
+                    buffers=4,
+                    buffers_moved=("running_mean",),
+                ),
                 LayerChange(layer="model.2", parameters=9, relative=None, note="x has shape 1"),
             ),
             warnings=("One run per side.",),
@@ -79,14 +93,14 @@ def test_the_verdict_comes_first() -> None:
         "with the new one: the new one has forgotten more.",
         "| mAP50-95 | 0.400 | 0.200 | −0.200 | −0.220 to −0.180 | 90 % | worse |",
         "(Euclidean norms). 1 of 3 layers are equal to the bit.",
-        "| `model.0` | 432 | 0.00 % | equal to the bit |",
-        "| `model.1` | 12,345 | 3.71 % |  |",
-        "| `model.2` | 9 | – | x has shape 1 |",
-        "Only those that differ; 1 others are the same.",
-        "| `decay` | none | 0.9 |",
-        "| `freeze` | full | backbone |",
-        "| statistics | paired bootstrap over images, 1,000 replicates, seed 0; expanded "
-        "percentile intervals at 95 %; margin ±0.01 |",
+        "| `model.0` | 432 | 0.00 % | – | equal to the bit |",
+        "| `model.1` | 12,345 | 3.71 % | 1 of 4 |  |",
+        "| `model.2` | 9 | – | – | x has shape 1 |",
+        "Only what differs; nothing is said of what one side does not tell.",
+        "| config | `decay` | none | 0.9 |",
+        "| config | `freeze` | full | backbone |",
+        "| statistics | paired bootstrap over images, 1,000 replicates, seed 0; percentile "
+        "intervals at 95 %; margin ±0.01 |",
         "| made | 1970-01-01 00:00 UTC, key `compare-1` |",
         "- One run per side.",
     ],
@@ -104,7 +118,7 @@ def test_sections_come_in_order_and_tables_are_whole() -> None:
         "### Per class",
         "## Forgetting: on the source data",
         "## Weights",
-        "## Parameters",
+        "## What changed",
         "## Conditions",
         "## Limits",
     ]
@@ -147,11 +161,82 @@ def test_a_small_report_says_only_what_is_known() -> None:
     report = markdown(comparison())
 
     heads = [line for line in report.splitlines() if line.startswith("## ")]
-    assert heads == ["## On the target data", "## Parameters", "## Conditions"]
-    assert "The baseline's training parameters are not known." in report
+    assert heads == ["## On the target data", "## What changed", "## Conditions"]
+    assert "The training parameters of the baseline and the candidate are not known." in report
 
 
 def test_equal_parameters_are_said_to_be_equal() -> None:
     sides = {"baseline": contender("a", lr="1"), "candidate": contender("b", lr="1")}
 
-    assert "Both were trained with the same parameters." in markdown(comparison(**sides))
+    assert "Both were trained with the same configuration." in markdown(comparison(**sides))
+
+
+def test_what_newer_records_hold_is_shown() -> None:
+    target = data(
+        delta(p_value=0.0001, margin=0.02, interval="bca"),
+        delta("mAP50", verdict="undecided", needed=1234, p_value=0.4, interval="percentile"),
+    ).model_copy(
+        update={
+            "errors": (delta("missed", change=-0.02, verdict="better"),),
+            "per_unit": (UnitDelta(unit="im|g", baseline=0.1, candidate=0.9, delta=0.8),),
+            "unit_metric": "F1",
+        }
+    )
+    picked = contender("new").model_copy(
+        update={"selection": Selection(study="s", trials=7, metric="val/mAP50-95")}
+    )
+    change = Change(kind="environment", name="torch", baseline="2.12", candidate=None)
+    said = markdown(comparison(target, candidate=picked, changes=(change,)))
+
+    assert "margin of" not in said.splitlines()[2]
+    assert "a paired permutation test gives p <0.001." in said
+    assert (
+        "| metric | old | new | difference | 95 % interval | p | new wins | margin | verdict | "
+        "units needed |"
+    ) in said
+    assert "| mAP50 | 0.400 | 0.450 | +0.050 | +0.030 to +0.070 | 0.400 | 90 % | – | " in said
+    assert "undecided | 1,234 |" in said
+    assert "| missed | 0.400 | 0.380 | −0.020 | " in said
+    assert "| im\\|g | 0.100 | 0.900 | +0.800 |" in said
+    assert "| environment | `torch` | 2.12 | not set |" in said
+    assert "picked as the best of 7 trials of study 's' by val/mAP50-95" in said
+    assert "BCa or expanded percentile intervals" in said
+
+
+def test_a_margin_of_ones_own_is_the_one_named() -> None:
+    change = delta(verdict="equivalent", change=0.001, spread=0.004, margin=0.03)
+    assert "within the margin of ±0.03" in markdown(comparison(data(change)))
+
+
+def test_several_candidates_at_once() -> None:
+    member = FamilyMember(
+        label="a|b", value=0.5, delta=0.1, low=0.02, high=0.18, p_value=0.03, verdict="better"
+    )
+    family = Family(
+        task="detection", metric="mAP50-95", direction="maximize", baseline="old",
+        baseline_value=0.4, confidence=0.95, margin=0.01, replicates=1000, seed=0, units=80,
+        members=(member, member), warnings=("Picked on these.",),
+    )  # fmt: skip
+    said = markdown(comparison(family=family))
+    assert "2 candidates against old in mAP50-95" in said
+    assert "| a\\|b | 0.400 | 0.500 | +0.100 | +0.020 to +0.180 | 0.030 | better |" in said
+    assert "- Picked on these." in said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.00015, "+0.00015"),
+        (-0.026, "−0.026"),
+        (0.0, "0"),
+        (12345.0, "+12345"),
+        (3e-9, "+3.0e−09"),
+    ],
+)
+def test_significant_digits(value: float, said: str) -> None:
+    assert text.significant(value) == said
+
+
+def test_times_and_counts() -> None:
+    assert [text.minutes(s) for s in (12.0, 720.0, 7200.0)] == ["12.0 s", "12.0 min", "2.0 h"]
+    assert [text.plural(n, "image") for n in (1, 2000)] == ["1 image", "2,000 images"]

@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from backend.analysis.weights import layer_of, weights_moved
+from backend.analysis.weights import layer_of, summary, weights_moved
 from backend.core.errors import CheckpointError
+from backend.core.records import LayerChange
 
 Tensors = dict[str, NDArray[np.generic]]
 
@@ -74,7 +75,61 @@ def test_running_statistics_are_no_weights_but_are_noted(tmp_path: Path) -> None
     }
     new = old | {"model.0.bn.running_var": ones(2, value=9.0)}
 
-    assert moved(tmp_path, old, new) == {"model.0": (4, 0.0, "running statistics differ")}
+    assert moved(tmp_path, old, new) == {
+        "model.0": (4, 0.0, "weights equal to the bit, but 1 of 2 buffers differ")
+    }
+
+
+def changed(folder: Path, old: Tensors, new: Tensors) -> tuple[LayerChange, ...]:
+    return weights_moved(
+        written(folder / "old.safetensors", old), written(folder / "new.safetensors", new)
+    )
+
+
+def test_a_layer_is_identical_only_with_its_buffers(tmp_path: Path) -> None:
+    old = {
+        "model.0.weight": ones(4),
+        "model.0.bn.running_mean": ones(2),
+        "model.0.bn.num_batches_tracked": np.array(3),
+        "model.1.weight": ones(4),
+        "model.1.index": np.arange(4),
+    }
+    new = old | {
+        "model.0.bn.running_mean": ones(2, value=2.0),
+        "model.0.bn.num_batches_tracked": np.array(9),
+    }
+
+    first, second = changed(tmp_path, old, new)
+
+    assert (first.identical, first.relative, first.buffers) == (False, 0, 2)
+    assert first.buffers_moved == ("model.0.bn.num_batches_tracked", "model.0.bn.running_mean")
+    assert (second.identical, second.buffers, second.buffers_moved) == (True, 1, ())
+    assert second.parameters == 4  # an index is no weight
+
+
+def test_a_lost_buffer_is_a_moved_one(tmp_path: Path) -> None:
+    old = {"model.0.weight": ones(4), "model.0.bn.running_mean": ones(2)}
+
+    (layer,) = changed(tmp_path, old, {"model.0.weight": ones(4)})
+
+    assert (layer.identical, layer.buffers_moved) == (False, ("model.0.bn.running_mean",))
+
+
+def test_all_layers_are_summed_up(tmp_path: Path) -> None:
+    old = {f"model.{i}.weight": ones(4) for i in range(5)} | {"model.1.bn.running_var": ones(1)}
+    new = old | {
+        "model.1.bn.running_var": ones(1, value=3.0),
+        "model.2.weight": ones(4, value=1.5),
+        "model.3.weight": ones(4, value=1.1),
+        "model.4.weight": ones(5),
+    }
+
+    assert summary(changed(tmp_path, old, new)) == (
+        "1 of 5 layers are equal to the bit, buffers included; 1 kept their weights while their "
+        "buffers or number format changed; 2 moved, most model.2 by 50.0%; 1 could not be "
+        "compared."
+    )
+    assert summary(()) == ""
 
 
 def test_half_precision_is_compared_in_full(tmp_path: Path) -> None:

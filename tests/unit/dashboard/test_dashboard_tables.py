@@ -53,7 +53,9 @@ def test_directions_come_from_the_catalog() -> None:
     assert direction("val/mAP50-95", "yolo") == "maximize"
     assert direction("train/box_loss", "yolo") == "minimize"
     assert direction("lr/head", "yolo") is None
-    assert direction("val/mAP50-95", "unknown trainer") is None
+    assert direction("val/mAP50-95", "of others") == "maximize", "a known name"
+    assert direction("train/loss", "of others") == "minimize"
+    assert direction("val/something", "of others") is None
     assert unit("val/mAP50-95", "yolo") == ""
     assert better_when("train/box_loss", RUNS) == "lower is better"
     assert better_when("lr/head", RUNS) == ""

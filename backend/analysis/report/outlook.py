@@ -1,0 +1,94 @@
+"""Sentences about how a run ended, what it was evaluated on and what it was compared with."""
+
+from collections.abc import Iterable, Sequence
+
+from backend.analysis import text
+from backend.analysis.intervals import FEW_UNITS
+from backend.analysis.report.blocks import cell
+from backend.analysis.report.conclusions import Remark
+from backend.analysis.report.course import Course
+from backend.core.records import Comparison, EvalReport, Finding, Run
+
+
+def about_ending(course: Course) -> list[Remark]:
+    """A run that ended before its plan."""
+    epochs = course.epochs
+    if not epochs or epochs[-1] >= course.planned:
+        return []
+    said = f"{course.planned} epochs were planned; the last with values is epoch {epochs[-1]}."
+    return [Remark("ending", said)]
+
+
+def about_evaluation(report: EvalReport | None, run: Run) -> list[Remark]:
+    """What the final evaluation cannot say."""
+    if report is None:
+        said = "There is no final evaluation, so nothing is known per class or per unit."
+        return [Remark("no-evaluation", said)]
+    units = text.plural(report.units, report.unit)
+    remarks = []
+    if report.split in {"train", "val"}:
+        said = (
+            f"The final evaluation is on the {units} of '{cell(report.split)}', which also picked "
+            "the checkpoint: it looks better there than on new data."
+        )
+        step = f"Score it on data that picked nothing: `assay evaluate {run.key} --split holdout`."
+        remarks.append(Remark("used-split", said, step))
+    if report.units < FEW_UNITS:
+        said = f"The final evaluation rests on {units}; fewer than {FEW_UNITS} decide little."
+        remarks.append(Remark("few-units", said))
+    return remarks
+
+
+def about_comparisons(
+    run: Run, comparisons: Sequence[Comparison], other: Run | None
+) -> list[Remark]:
+    """What comparisons decided about this run; that nothing is decided where there is none.
+
+    ``other`` is the run that this one stands beside in the report.
+    """
+    remarks = [Remark("compared", verdict(found)) for found in comparisons]
+    if other is not None and not any(involves(found, other) for found in comparisons):
+        remarks.append(
+            Remark(
+                "not-compared",
+                f"No comparison with '{cell(other.name)}' was made, so which of the two is better "
+                "is not known.",
+                f"Compare them on the same units: `assay compare {other.key} {run.key}`.",
+            )
+        )
+    return remarks
+
+
+def involves(comparison: Comparison, run: Run) -> bool:
+    """Is a checkpoint of this run one of the sides?"""
+    sides = (comparison.baseline, comparison.candidate)
+    return any(side.checkpoint.run == run.key for side in sides)
+
+
+def verdict(comparison: Comparison) -> str:
+    """A comparison in one sentence, with its interval."""
+    head, data = comparison.headline, comparison.target
+    new, old = cell(comparison.candidate.label), cell(comparison.baseline.label)
+    said = f"'{new}' {text.said(head.verdict)} '{old}' in {cell(head.name)}"
+    if head.low is not None:
+        level = text.level(comparison.confidence)
+        said += f": {text.signed(head.delta)} ({level} interval {text.interval(head)})"
+    units = text.plural(data.units, data.unit)
+    return f"{said}, on {units} of '{cell(data.split)}' (comparison `{comparison.key}`)."
+
+
+def about_findings(findings: Iterable[Finding]) -> list[Remark]:
+    """Errors and warnings that somebody has to look at."""
+    return [
+        Remark(
+            finding.rule,
+            f"{finding.severity.capitalize()}: {cell(finding.message)}.",
+            _sentence(finding.action),
+        )
+        for finding in findings
+        if finding.severity != "info"
+    ]
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:].rstrip('.')}." if words else ""

@@ -1,0 +1,280 @@
+"""One training: what it was, what it did, what follows and what does not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from statistics import median
+
+from backend.analysis import text
+from backend.analysis.report import outlook, settings
+from backend.analysis.report.blocks import (
+    Block,
+    Document,
+    Drawing,
+    bullets,
+    cell,
+    code,
+    facts,
+    table,
+)
+from backend.analysis.report.conclusions import Remark, conclude, steps_of
+from backend.analysis.report.course import Course
+from backend.analysis.report.results import (
+    best_epoch,
+    evaluation,
+    losses_per_epoch,
+    results_per_epoch,
+)
+from backend.core.records import Checkpoint, Comparison, Finding, Run
+
+MEMORY = ("mem", "gpu", "vram", "cpu", "util")
+"""Metric names that speak of the machine."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """All that is known of a run. ``checkpoints`` still exist; ``comparisons`` name this run.
+
+    ``other`` is the run that it stands beside, ``because`` says why that one.
+    """
+
+    run: Run
+    course: Course
+    findings: tuple[Finding, ...] = ()
+    checkpoints: tuple[Checkpoint, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    other: Run | None = None
+    because: str = ""
+
+
+def document(training: Training, curves: Sequence[Drawing] = ()) -> Document:
+    """The whole report: what follows first, then what it rests on."""
+    run, course = training.run, training.course
+    remarks = remarks_of(training)
+    blocks: list[Block] = [
+        f"# Training report: {cell(run.name)}",
+        _summary(training),
+        *_list("## Conclusions", [remark.said for remark in remarks]),
+        *_list("## Next steps", steps_of(remarks)),
+        *_data(course),
+        *_model(course),
+        *settings.of(run.params),
+        *_course(training),
+        *results_per_epoch(course),
+        *losses_per_epoch(course),
+        *curves,
+        *_speed(course),
+        *_checkpoints(training),
+        *evaluation(course.evaluated),
+        *_old_and_new(training),
+        *_findings(training),
+        *_environment(training),
+    ]
+    return Document(f"Training report: {run.name}", tuple(blocks))
+
+
+def remarks_of(training: Training) -> list[Remark]:
+    """Everything that follows, in the order in which it is read."""
+    course, run = training.course, training.run
+    return [
+        *outlook.about_findings(training.findings),
+        *outlook.about_ending(course),
+        *conclude(course),
+        *outlook.about_evaluation(course.evaluated, run),
+        *outlook.about_comparisons(run, training.comparisons, training.other),
+    ]
+
+
+def _summary(training: Training) -> str:
+    run, course = training.run, training.course
+    when = datetime.fromtimestamp(run.started, tz=UTC)
+    reason = f" ({cell(run.reason)})" if run.reason else ""
+    words = [f"Run `{run.key}` of trainer {cell(run.trainer)}, {when:%Y-%m-%d %H:%M} UTC"]
+    words.append(f"**{run.status}**{reason}")
+    best = best_epoch(course)
+    if best is not None:
+        value = course.finite(course.headline)[best]
+        words.append(f"best {cell(course.headline)} **{text.number(value, 4)}** at epoch {best}")
+    return "; ".join(words) + "."
+
+
+def _list(title: str, sentences: Sequence[str]) -> list[Block]:
+    return [title, bullets(sentences)] if sentences else []
+
+
+def _data(course: Course) -> list[Block]:
+    if not course.starts or not course.starts[-1].data:
+        return []
+    rows = [
+        (
+            cell(item.split),
+            cell(item.name),
+            code(item.path),
+            code(item.digest[:12]),
+            f"{item.images:,}",
+            f"{item.instances:,}",
+        )
+        for item in course.starts[-1].data
+    ]
+    head = ("split", "dataset", "file", "sha256", "units", "instances")
+    return ["## Data", table(head, rows, left=4)]
+
+
+def _model(course: Course) -> list[Block]:
+    """What was frozen as declared, and whether that held."""
+    declared = course.freezes.get("declared") or course.freezes.get("verified")
+    if declared is None:
+        return []
+    rows = [
+        (
+            cell(group.name),
+            f"{group.trainable:,}",
+            f"{group.frozen:,}",
+            f"{group.always_frozen:,}",
+            text.plain(group.lr),
+        )
+        for group in declared.groups
+    ]
+    train = sum(group.trainable for group in declared.groups)
+    frozen = sum(group.frozen + group.always_frozen for group in declared.groups)
+    share = text.percent(train / (train + frozen), 1) if train + frozen else text.ABSENT
+    said = (
+        f"Strategy **{cell(declared.strategy)}**: {train:,} of {train + frozen:,} parameters "
+        f"train ({share}). {_verified(course)}"
+    )
+    head = ("group", "trainable", "frozen", "always frozen", "learning rate")
+    return [
+        "## Model and freezing",
+        said,
+        table(head, rows, left=1),
+        *([bullets(cell(note) for note in declared.notes)] if declared.notes else []),
+    ]
+
+
+def _verified(course: Course) -> str:
+    verified = course.freezes.get("verified")
+    if verified is None:
+        return "Whether the frozen tensors stayed as they were was not checked after training."
+    broken = len(verified.violations)
+    if broken:
+        return (
+            f"After training {broken} of {verified.frozen_tensors} frozen tensors **had "
+            f"changed**, among them {code(verified.violations[0])}."
+        )
+    if not verified.frozen_tensors:
+        return "Nothing was to stay as it was."
+    return f"After training all {verified.frozen_tensors} frozen tensors were equal to the bit."
+
+
+def _course(training: Training) -> list[Block]:
+    run, course = training.run, training.course
+    epochs = course.epochs
+    imported = "imported" in run.tags
+    starts = () if imported else course.starts  # an importer starts again at each go
+    resumed = [str(start.resumed_from) for start in starts if start.resumed_from is not None]
+    rows = [
+        ("status", f"{run.status}{f': {cell(run.reason)}' if run.reason else ''}"),
+        ("epochs planned", str(course.planned or "")),
+        ("epochs with values", f"{epochs[0]} to {epochs[-1]}" if epochs else "none"),
+        ("before that", _missing(epochs, resumed)),
+        ("resumed from epoch", ", ".join(resumed)),
+        ("validated at epochs", _spans(list(course.curves.get(course.headline, {})))),
+        ("checkpoints ranked by", code(course.headline)),
+        ("imported from", code(run.tags.get("source", "")) if imported else ""),
+    ]
+    return ["## Course of the training", facts(rows)]
+
+
+def _missing(epochs: Sequence[int], resumed: Sequence[str]) -> str:
+    if not epochs or epochs[0] <= 1 or resumed:
+        return ""
+    return f"epochs 1 to {epochs[0] - 1} are not in this record"
+
+
+def _spans(epochs: Sequence[int]) -> str:
+    """``1 to 20``, or each one where they are few or spread."""
+    if not epochs:
+        return ""
+    steps = {late - early for early, late in pairwise(epochs)}
+    if len(epochs) > 2 and len(steps) == 1:
+        every = steps.pop()
+        return f"{epochs[0]} to {epochs[-1]}" + (f", every {every}" if every > 1 else "")
+    return ", ".join(map(str, epochs))
+
+
+def _speed(course: Course) -> list[Block]:
+    rows = []
+    if course.seconds:
+        seconds = list(course.seconds.values())
+        rows.append(
+            ("time per epoch, validation included (median)", text.minutes(median(seconds)))
+        )
+        rows.append(
+            ("shortest and longest epoch", " and ".join(map(text.minutes, _ends(seconds))))
+        )
+        rows.append((f"all {len(seconds)} timed epochs", text.minutes(sum(seconds))))
+    for key in sorted(course.curves):
+        if any(word in key.lower() for word in MEMORY) and course.finite(key):
+            low, high = _ends(list(course.finite(key).values()))
+            rows.append((f"{code(key)}, lowest to highest",
+                         f"{text.plain(low)} to {text.plain(high)}"))  # fmt: skip
+    return ["## Speed and memory", facts(rows)] if rows else []
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    return min(values), max(values)
+
+
+def _checkpoints(training: Training) -> list[Block]:
+    best = training.run.best_epoch
+    key = training.course.headline
+    rows = [
+        (
+            f"{found.epoch}{' (best)' if found.epoch == best else ''}",
+            code(found.path.rsplit("/", 1)[-1]),
+            code(found.sha256[:12]),
+            text.number(found.metrics.get(key), 4),
+        )
+        for found in training.checkpoints
+    ]
+    if not rows:
+        return []
+    note = (
+        "Those that still exist."
+        if len(rows) < len({c.path for c in training.course.saved})
+        else ""
+    )
+    head = ("epoch", "file", "sha256", cell(key))
+    return ["## Checkpoints", *([note] if note else []), table(head, rows, left=3)]
+
+
+def _old_and_new(training: Training) -> list[Block]:
+    other, run = training.other, training.run
+    if other is None:
+        return []
+    return [
+        "## Old and new configuration",
+        f"Beside '{cell(other.name)}' (`{other.key}`), {training.because}.",
+        *settings.differing(other.params, run.params),
+    ]
+
+
+def _findings(training: Training) -> list[Block]:
+    rows = [
+        (found.severity, cell(found.message), str(found.step or ""), cell(found.action))
+        for found in training.findings
+    ]
+    rows += [(note.level, cell(note.message), "", "") for note in training.course.notes]
+    if not rows:
+        return []
+    return ["## Findings", table(("level", "what", "step", "what to do"), rows, left=4)]
+
+
+def _environment(training: Training) -> list[Block]:
+    starts, run = training.course.starts, training.run
+    commit = run.tags.get("mlflow.source.git.commit") or run.tags.get("git_sha", "")
+    known = starts[-1].environment if starts else {}
+    rows = [(cell(name), code(value)) for name, value in sorted(known.items())]
+    rows = [("commit", code(commit)), *rows]
+    return ["## Environment", facts(rows)] if any(value for _, value in rows) else []

@@ -1,0 +1,48 @@
+"""A resolved configuration as tables."""
+
+from collections.abc import Mapping
+
+from backend.analysis.report.blocks import Block, cell, code, facts, table
+
+TITLES = {
+    "": "Training",
+    "optimizer": "Optimisation",
+    "augment": "Augmentation",
+    "freeze": "Freezing",
+    "loader": "Data loading",
+}
+
+
+def of(params: Mapping[str, str]) -> list[Block]:
+    """One table for each section of the configuration."""
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for key, value in params.items():
+        section, _, name = key.rpartition(".")
+        sections.setdefault(section, []).append((code(name), value_of(value)))
+    if not sections:
+        return []
+    blocks: list[Block] = ["## Configuration"]
+    for section in sorted(sections, key=lambda name: (name != "", name)):
+        blocks += [f"### {TITLES.get(section, cell(section))}", facts(sections[section])]
+    return blocks
+
+
+def differing(old: Mapping[str, str], new: Mapping[str, str]) -> list[Block]:
+    """The settings that are not the same on both sides."""
+    if not old or not new:
+        return ["The configuration of one of them is not known."]
+    keys = sorted(old.keys() | new.keys())
+    rows = [
+        (code(key), value_of(old.get(key)), value_of(new.get(key)))
+        for key in keys
+        if old.get(key) != new.get(key)
+    ]
+    if not rows:
+        return [f"All {len(keys)} settings are the same."]
+    note = f"Only those that differ; the other {len(keys) - len(rows)} are the same."
+    return [note, table(("setting", "old", "new"), rows, left=3)]
+
+
+def value_of(value: str | None) -> str:
+    """A setting's value; what is not set, and what is set to nothing."""
+    return "not set" if value is None else cell(value) or "none"

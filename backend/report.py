@@ -1,0 +1,188 @@
+"""Gathers what is known of a run, a study or a comparison, and writes its report."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from backend.analysis.findings import find_findings
+from backend.analysis.report import comparison, run, study
+from backend.analysis.report.blocks import Document, Drawing
+from backend.analysis.report.conclusions import Remark
+from backend.analysis.report.course import course_of
+from backend.analysis.report.page import page
+from backend.analysis.report.results import best_epoch
+from backend.analysis.report.run import Training
+from backend.analysis.report.study import Search
+from backend.catalog import CATALOG, Catalog
+from backend.core.errors import StoreError
+from backend.core.records import Comparison, Run, StudyRecord
+from backend.core.sinks import read_events
+from backend.core.store import RunStore
+from backend.core.workdir import WorkDir, write_atomic
+from backend.tracking.home import Home
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that is not written yet. ``folder`` is where it belongs.
+
+    ``remarks`` are its conclusions (none of a comparison: that has a verdict).
+    """
+
+    kind: str
+    key: str
+    folder: Path
+    document: Document
+    remarks: tuple[Remark, ...] = ()
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where a report's files are."""
+
+    markdown: Path
+    html: Path
+
+
+def make(
+    home: Home, store: RunStore, ref: str, against: str = "", catalog: Catalog = CATALOG
+) -> Report:
+    """The report of a comparison (its key), a study (its name) or a run (as ``store.run``).
+
+    ``against`` names the run that a run stands beside; by default the one that it was fine-tuned
+    from, else its study's plain trial. Raises StoreError if nothing, or several runs, match.
+    """
+    found = next((c for c in store.comparisons() if c.key == ref), None)
+    searched = next((s for s in store.studies() if s.name == ref), None)
+    if found is None and searched is None:
+        return of_run(store, _run(store, ref), store.run(against) if against else None)
+    if against:
+        raise StoreError(f"'{ref}' is no run, so --against has nothing to stand beside; omit it")
+    if found is not None:
+        return of_comparison(home, found)
+    assert searched is not None
+    return of_study(home, store, searched, catalog)
+
+
+def write(report: Report, markdown: Path | None = None, html: Path | None = None) -> Written:
+    """Both files; by default ``report.md`` and ``report.html`` in the report's folder.
+
+    Raises StoreError if a file cannot be written.
+    """
+    written = Written(
+        markdown or report.folder / "report.md", html or report.folder / "report.html"
+    )
+    for path, content in (
+        (written.markdown, report.document.markdown()),
+        (written.html, page(report.document)),
+    ):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{path.parent}: cannot be made ({error.strerror})") from error
+        write_atomic(path, content)
+    return written
+
+
+def of_comparison(home: Home, found: Comparison) -> Report:
+    """Its verdict and all that it rests on. Pictures that are gone are left out."""
+    pictures = tuple(p for p in found.target.pictures if Path(p.path).is_file())
+    target = found.target.model_copy(update={"pictures": pictures})
+    there = found.model_copy(update={"target": target})
+    folder = _folder(home, home.work_dir(found.key))
+    return Report("comparison", found.key, folder, comparison.document(there))
+
+
+def of_run(store: RunStore, of: Run, against: Run | None = None) -> Report:
+    """One training beside another. Raises StoreError if its events are gone or damaged."""
+    work = WorkDir(Path(of.work_dir))
+    envelopes = read_events(work.events)
+    course = course_of(envelopes)
+    other, because = (against, "as asked") if against else _beside(store, of)
+    training = Training(
+        run=of,
+        course=course,
+        findings=find_findings(
+            envelopes, course.evaluated, primary=course.headline.partition("/")[2]
+        ),
+        checkpoints=tuple(store.checkpoints(of.key)),
+        comparisons=_involving(store, {of.key}),
+        other=other,
+        because=because,
+    )
+    document = run.document(training, _curves_of_run(training))
+    return Report("run", of.key, work.path, document, tuple(run.remarks_of(training)))
+
+
+def of_study(home: Home, store: RunStore, of: StudyRecord, catalog: Catalog = CATALOG) -> Report:
+    """One search."""
+    runs = {trial.run for trial in of.trials if trial.run}
+    kinds = {found.trainer for found in store.runs() if found.key in runs}
+    search = Search(
+        study=of,
+        comparisons=_involving(store, runs),
+        strategies=tuple(catalog[kinds.pop()].strategies) if _one_of(kinds, catalog) else (),
+        plain=study.plain_trial(of),
+    )
+    document = study.document(search, _curves_of_study(store, of))
+    folder = home.root / "reports" / _file_name(of.name)
+    return Report("study", of.name, folder, document, tuple(study.remarks_of(search)))
+
+
+def _run(store: RunStore, ref: str) -> Run:
+    try:
+        return store.run(ref)
+    except StoreError as error:
+        studies = ", ".join(found.name for found in store.studies()) or "none"
+        raise StoreError(f"{error}; studies: {studies}") from None
+
+
+def _beside(store: RunStore, of: Run) -> tuple[Run | None, str]:
+    """The run whose checkpoint this one started from, else its study's plain trial."""
+    named = {folder for value in of.params.values() for folder in Path(value).parents}
+    for other in store.runs():
+        if other.key != of.key and Path(other.work_dir) in named:
+            return other, "the run that it was fine-tuned from"
+    for found in store.studies():
+        plain = study.plain_trial(found) if found.name == of.study else None
+        if plain is not None and plain.run not in ("", of.key):
+            return store.run(plain.run), f"the plain trial of the study '{found.name}'"
+    return None, ""
+
+
+def _involving(store: RunStore, keys: set[str]) -> tuple[Comparison, ...]:
+    """Comparisons of these runs' checkpoints, the newest of each pair on the same data."""
+    newest: dict[frozenset[str], Comparison] = {}
+    for found in store.comparisons():
+        sides = (found.baseline.checkpoint, found.candidate.checkpoint)
+        if {side.run for side in sides} & keys:
+            same = frozenset((*(side.sha256 for side in sides), found.target.data_digest))
+            newest.setdefault(same, found)
+    return tuple(newest.values())
+
+
+def _curves_of_run(training: Training) -> list[Drawing]:
+    from backend.analysis.report import curves  # noqa: PLC0415 (matplotlib is slow to import)
+
+    return curves.of_run(training.course, best_epoch(training.course))
+
+
+def _curves_of_study(store: RunStore, of: StudyRecord) -> list[Drawing]:
+    from backend.analysis.report import curves  # noqa: PLC0415 (matplotlib is slow to import)
+
+    best = study.completed(of)[: curves.MOST_TRIALS]
+    found = store.series([trial.run for trial in best if trial.run], [of.metric])
+    series = {trial.number: found.get((trial.run, of.metric)) for trial in best}
+    return curves.of_study(of, {number: one for number, one in series.items() if one})
+
+
+def _folder(home: Home, wanted: Path) -> Path:
+    return wanted if wanted.is_dir() else home.root / "reports" / wanted.name
+
+
+def _file_name(name: str) -> str:
+    """A study's name as one folder's name."""
+    return "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(". ") or "study"
+
+
+def _one_of(kinds: set[str], catalog: Catalog) -> bool:
+    return len(kinds) == 1 and kinds <= catalog.keys()
