@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend.analysis.findings import find_findings
-from backend.analysis.report import comparison, run, study
+from backend.analysis.report import comparison, outlook, run, study
 from backend.analysis.report.blocks import Document, Drawing
 from backend.analysis.report.conclusions import Remark
 from backend.analysis.report.course import course_of
@@ -25,7 +25,7 @@ from backend.tracking.home import Home
 class Report:
     """A report that is not written yet. ``folder`` is where it belongs.
 
-    ``remarks`` are its conclusions (none of a comparison: that has a verdict).
+    ``remarks`` are its conclusions; a comparison has one, its verdict.
     """
 
     kind: str
@@ -89,7 +89,8 @@ def of_comparison(home: Home, found: Comparison) -> Report:
     target = found.target.model_copy(update={"pictures": pictures})
     there = found.model_copy(update={"target": target})
     folder = _folder(home, home.work_dir(found.key))
-    return Report("comparison", found.key, folder, comparison.document(there))
+    said = Remark("verdict", outlook.verdict(found))
+    return Report("comparison", found.key, folder, comparison.document(there), (said,))
 
 
 def of_run(store: RunStore, of: Run, against: Run | None = None) -> Report:

@@ -5,15 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from backend.catalog import CATALOG, Catalog, load_config
 from backend.config.schema import Section, TrainConfig
 from backend.core.digest import sha256, sha256_of_tree
 from backend.core.errors import CheckpointError, ComparisonError, StoreError
-from backend.core.events import Envelope, Evaluated, RunStarted
+from backend.core.events import Evaluated, RunStarted
 from backend.core.records import Checkpoint, Contender, EvalReport, Run, Selection
-from backend.core.sinks import read_events
+from backend.core.sinks import first_event, read_events
 from backend.core.store import RunStore
 from backend.core.workdir import WorkDir
 from backend.scoring.evidence import Task
@@ -172,12 +170,8 @@ def _contender(
 
 
 def _started(work: WorkDir) -> RunStarted | None:
-    """How a run began; read from the first line, for its file may be long."""
-    try:
-        with work.events.open(encoding="utf-8") as file:
-            event = Envelope.model_validate_json(file.readline()).event
-    except (OSError, ValidationError):
-        return None
+    """How a run began."""
+    event = first_event(work.events)
     return event if isinstance(event, RunStarted) else None
 
 

@@ -70,7 +70,8 @@ class _Side:
     @classmethod
     def of(cls, report: EvalReport) -> "_Side":
         found = load_predictions(Path(report.predictions))
-        options = cast(DetectionOptions, options_of(TASK, report.settings))
+        asked = {k: v for k, v in report.settings.items() if k in ("split", "first_category")}
+        options = cast(DetectionOptions, options_of(TASK, asked))
         truth = load_truth(Path(report.ground_truth), found, options)
         sure = [item for item in found if item["score"] >= CONFIDENCE]
         return cls(

@@ -46,9 +46,10 @@ def _classes(
     ]
     broken = [limited for limited in shown if not _holds(guard, limited)]
     if not shown:
-        compared = f"by {data.class_metric}" if data.per_class else "by nothing"
-        what = f"not by {name}" if data.per_class else f"so not by {name or 'any metric'} either"
-        yield _absent(guard, f"on the {guard.data} data, classes are compared {compared}, {what}")
+        other = data.per_class and name != data.class_metric
+        what = f"classes are compared by {data.class_metric}, not by {name}"
+        what = what if other else "no classes are compared"
+        yield _absent(guard, f"on the {guard.data} data, {what}")
     elif not broken:
         yield (
             f"{PASS}on the {guard.data} data, all {len(shown)} classes that occur keep their "

@@ -129,7 +129,7 @@ def _row(decision: "PromotionDecision") -> tuple[str, ...]:
     return (
         *(_when(decision), decision.model, outcome, decision.version or "–"),
         decision.previous or "–",
-        f"{checkpoint.run or Path(checkpoint.path).name} ({checkpoint.sha256[:12]})",
+        checkpoint.run or Path(checkpoint.path).name,
         *(decision.by or "–", decision.evidence or "–"),
     )
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.readme_files import write_foreign_files
 from tests.support.shapes import write_architecture, write_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +45,7 @@ class Newcomer:
         model = write_architecture(folder / "tiny.yaml")
         (folder / "robot.yaml").write_text(ROBOT.format(model=model, data=data))
         (folder / "configs").symlink_to(ROOT / "configs")
+        write_foreign_files(folder)
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("ASSAY_")},
             "PYTHONPATH": str(ROOT), "COLUMNS": "160", "OMP_NUM_THREADS": "1",
@@ -50,7 +53,7 @@ class Newcomer:
 
     def assay(self, arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "backend.cli", *arguments.split()], cwd=self.folder,
+            [sys.executable, "-m", "backend.cli", *shlex.split(arguments)], cwd=self.folder,
             env=self.environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
@@ -64,13 +67,11 @@ class Newcomer:
             command = command.replace(long, short)
         command += MORE.get(command, "")
         runs = self.runs()
+        names = {"OLD": 0, "OLD_RUN": 0, "NEW_RUN": -1, "RUN": -1, "NEW_A": -1, "NEW_B": 1}
+        names |= {f"{side}_{n}": n for side in ("OLD", "NEW") for n in range(3)}
         if runs:
-            command = re.sub(r"\bOLD_RUN\b", runs[0], command)
-            command = re.sub(r"\b(NEW_)?RUN\b", runs[-1], command)
-        truth = next(self.folder.glob("mlruns/work/*-evaluate-*/target/ground_truth.json"), None)
-        if truth:
-            command = command.replace("truth.json", str(truth))
-            command = command.replace("results.json", str(truth.with_name("predictions.json")))
+            known = "|".join(sorted(names, key=len, reverse=True))
+            command = re.sub(rf"\b({known})\b", lambda m: runs[names[m[0]]], command)
         return command
 
 

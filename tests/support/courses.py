@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from backend.core.events import Envelope, Event, MetricsLogged, RunFinished, RunStarted
-from backend.core.records import MetricSpec, Run
+from backend.core.records import Direction, MetricSpec, Run
 
 Curves = Mapping[str, Mapping[int, float]]
 
 BRIEF: Curves = {
     "train/loss": dict(
         enumerate(
-            (0.5085, 0.4642, 0.4301, 0.4012, 0.3891, 0.3823, 0.3785, 0.3759, 0.3742, 0.3779, 0.3810,
-             0.3768),
+            (0.5085, 0.4642, 0.4301, 0.4012, 0.3891, 0.3823, 0.3785, 0.3759, 0.3742, 0.3779,
+             0.3810, 0.3768),
             start=48,
         )
     ),
@@ -22,11 +22,13 @@ BRIEF: Curves = {
 """The numbers of the AdaTAD brief."""
 
 
-def started(headline: str, epochs: int, resumed_from: int | None = None) -> RunStarted:
-    """A start of which all metrics but losses are better when higher."""
+def started(
+    headline: str, epochs: int, resumed_from: int | None = None, direction: Direction = "maximize"
+) -> RunStarted:
+    """A start; ``direction`` is of the headline."""
     return RunStarted(
         trainer="made", epochs=epochs, headline=headline, data=(), environment={"python": "3.11"},
-        metrics=(MetricSpec(name=headline.partition("/")[2], direction="maximize"),
+        metrics=(MetricSpec(name=headline.partition("/")[2], direction=direction),
                  MetricSpec(name="mAP_0.6", direction="maximize")),
         resumed_from=resumed_from,
     )  # fmt: skip
@@ -40,7 +42,9 @@ def envelopes(events: Sequence[Event], seconds: float = 60.0) -> list[Envelope]:
     ]
 
 
-def training(curves: Curves, headline: str, planned: int) -> list[Envelope]:
+def training(
+    curves: Curves, headline: str, planned: int, direction: Direction = "maximize"
+) -> list[Envelope]:
     """A finished training with these curves."""
     epochs = sorted({epoch for curve in curves.values() for epoch in curve})
     logged = [
@@ -48,7 +52,9 @@ def training(curves: Curves, headline: str, planned: int) -> list[Envelope]:
                       metrics={key: c[epoch] for key, c in curves.items() if epoch in c})
         for epoch in epochs
     ]  # fmt: skip
-    return envelopes([started(headline, planned), *logged, RunFinished(status="finished")])
+    return envelopes(
+        [started(headline, planned, direction=direction), *logged, RunFinished(status="finished")]
+    )
 
 
 def run(key: str = "run-1", name: str = "made", **facts: object) -> Run:

@@ -18,6 +18,9 @@ from backend.core.records import Direction
 LEAST = 5
 """With fewer values even an unbroken rise has an interval of the slope that means little."""
 
+LATE = 3
+"""Only if its best value is among so many last ones is a metric said to be still improving."""
+
 
 class Remark(NamedTuple):
     """A conclusion, and what to do about it (empty: nothing). ``rule`` names what found it."""
@@ -130,7 +133,8 @@ def about_trend(watched: Watched) -> list[Remark]:
         return [Remark("few", f"With {few} of {name} there is no trend to test.")]
     good = watched.good(trend)
     if good:
-        return [_improving(watched, trend)]
+        late = watched.best in list(watched.curve)[-LATE:]
+        return [_improving(watched, trend) if late else _improved(watched, trend)]
     if good is False:
         return [Remark("worsening", f"{name} gets worse: {trend.said()}.")]
     span = trend.last - trend.first
@@ -150,6 +154,15 @@ def about_trend(watched: Watched) -> list[Remark]:
             "interval holds zero.",
         )
     ]
+
+
+def _improved(watched: Watched, trend: Trend) -> Remark:
+    after = sum(epoch > watched.best for epoch in watched.curve)
+    return Remark(
+        "improved",
+        f"{cell(watched.name)} gets better: {trend.said()}; but none of the {after} values after "
+        f"epoch {watched.best} is better than that one.",
+    )
 
 
 def _improving(watched: Watched, trend: Trend) -> Remark:

@@ -9,6 +9,11 @@ from backend.analysis.report.conclusions import Remark
 from backend.analysis.report.course import Course
 from backend.core.records import Comparison, EvalReport, Finding, Run
 
+USED = {
+    "train": "which the model was trained on",
+    "val": "which also picked the checkpoint",
+}
+
 
 def about_ending(course: Course) -> list[Remark]:
     """A run that ended before its plan."""
@@ -26,10 +31,10 @@ def about_evaluation(report: EvalReport | None, run: Run) -> list[Remark]:
         return [Remark("no-evaluation", said)]
     units = text.plural(report.units, report.unit)
     remarks = []
-    if report.split in {"train", "val"}:
+    if report.split in USED:
         said = (
-            f"The final evaluation is on the {units} of '{cell(report.split)}', which also picked "
-            "the checkpoint: it looks better there than on new data."
+            f"The final evaluation is on the {units} of '{report.split}', {USED[report.split]}, "
+            "so it is likely to look better than on new data."
         )
         step = f"Score it on data that picked nothing: `assay evaluate {run.key} --split holdout`."
         remarks.append(Remark("used-split", said, step))

@@ -163,7 +163,7 @@ def _verified(course: Course) -> str:
             f"changed**, among them {code(verified.violations[0])}."
         )
     if not verified.frozen_tensors:
-        return "Nothing was to stay as it was."
+        return "The strategy keeps nothing frozen."
     return f"After training all {verified.frozen_tensors} frozen tensors were equal to the bit."
 
 

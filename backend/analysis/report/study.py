@@ -216,8 +216,10 @@ def _tried(values: Sequence[Value]) -> str:
     numbers = [found for value in values if (found := _real(value)) is not None]
     if len(numbers) == len(values) and len(set(numbers)) > LEAST_TRIALS:
         return f"{text.plain(min(numbers))} to {text.plain(max(numbers))}"
+    if len(numbers) == len(values):
+        values = sorted(numbers)
     counts = Counter(_said(value) for value in values)
-    return ", ".join(f"{cell(value)} ({count})" for value, count in counts.most_common())
+    return ", ".join(f"{cell(value)} ({count})" for value, count in counts.items())
 
 
 def _trials(search: Search) -> list[Block]:

@@ -12,6 +12,16 @@ import pytest
 ROOT = Path(__file__).parents[3]
 ASSAY = [sys.executable, "-m", "backend.cli"]
 
+IMPORT = {
+    "--name",
+    "--headline",
+    "--direction",
+    "--map",
+    "--epochs",
+    "--follow",
+    "--new",
+    "--json",
+}
 OPTIONS = {
     "train": {"--set", "--dry-run", "--resume"},
     "replay": set(),
@@ -23,10 +33,35 @@ OPTIONS = {
     "study run": {"--config", "--name", "--trials", "--workers", "--set"},
     "study show": {"--json"},
     "evaluate": {"--config", "--split", "--set", "--json"},
-    "compare": {"--config", "--split", "--margin", "--replicates", "--set", "--json"},
-    "score detection": {"--gt", "--pred", "--json"},
-    "promote": {"--model", "--policy", "--config", "--force", "--dry-run", "--json"},
-    "rollback": set(),
+    "compare": {
+        *("--config", "--split", "--gt", "--task", "--margin", "--replicates", "--set"),
+        *("--html", "--markdown", "--json"),
+    },
+    "epochs": {"--headline", "--margin", "--json"},
+    "score detection": {
+        *("--gt", "--pred", "--split", "--confidence", "--iou", "--first-category", "--json"),
+    },
+    "score tracking": {"--gt", "--pred", "--classes", "--json"},
+    "score temporal": {"--gt", "--pred", "--subset", "--tiou", "--json"},
+    "score spotting": {
+        *("--gt", "--pred", "--elements", "--stride", "--tolerance", "--separator", "--frames"),
+        *("--threshold", "--suppress", "--order", "--groups", "--compat", "--json"),
+    },
+    "import ultralytics": IMPORT,
+    "import mmengine": IMPORT,
+    "import tensorboard": IMPORT,
+    "import csv": IMPORT | {"--epoch", "--step"},
+    "import json": IMPORT,
+    "import predictions": {
+        *("--task", "--gt", "--pred", "--checkpoint", "--option", "--name", "--new", "--json"),
+    },
+    "report": {"--against", "--html", "--markdown", "--json"},
+    "promote": {
+        *("--model", "--policy", "--config", "--force", "--because", "--by", "--dry-run"),
+        "--json",
+    },
+    "rollback": {"--to", "--because", "--by"},
+    "promotions": {"--json"},
     "dashboard": {"--host", "--port"},
     "demo": {"--data-only", "--trials"},
 }

@@ -1,36 +1,17 @@
 """TensorBoard event files, written by the tensorboard package itself."""
 
-import struct
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
 from backend.core.errors import DataError
 from backend.importers.source import Asked, described
 from backend.importers.tensorboard import read
-
-
-def scalar(tag: str, step: int, value: float, time: float) -> Event:
-    """As torch writes it."""
-    return Event(wall_time=time, step=step, summary=Summary(
-        value=[Summary.Value(tag=tag, simple_value=value)]))  # fmt: skip
-
-
-def write_events(file: Path, events: Iterable[Event]) -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("wb") as out:
-        for event in [Event(wall_time=1.0, file_version="brain.Event:2"), *events]:
-            data = event.SerializeToString()
-            length = struct.pack("<Q", len(data))
-            out.write(length + struct.pack("<I", masked_crc32c(length)))
-            out.write(data + struct.pack("<I", masked_crc32c(data)))
-    return file
+from tests.support.event_files import scalar, write_events
 
 
 def test_scalars_with_their_wall_times(tmp_path: Path) -> None:
