@@ -172,6 +172,7 @@ class _Import:
         self._digests = _Digests()
         self._story = _story(work)
         self._out: Fanout | None = None
+        self._name = ""
         self._values = self._checkpoints = 0
         self._rewritten = self._changed = False
 
@@ -322,10 +323,11 @@ class _Import:
     def _describe(self, found: Found) -> None:
         """Write who the run is, its parameters, and the texts kept of its source."""
         known = self._work.read_run() if self._work.run.exists() else None
+        self._name = known.name if known and not found.named else found.name
         began = found.started or min((p.time for p in found.points), default=time.time())
         run = RunFile(
             key=self._work.path.name,
-            name=found.name,
+            name=self._name,
             trainer=found.trainer,
             trainer_entry="",
             config_class="",
@@ -349,7 +351,7 @@ class _Import:
         best = best_point(found)
         return Adopted(
             key=self._work.path.name,
-            name=found.name,
+            name=self._name,
             trainer=found.trainer,
             status=end.status,
             reason=end.reason,

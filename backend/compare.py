@@ -228,7 +228,7 @@ def _illustrated(folder: Path, result: Comparison) -> Comparison:
         pair.image.save(path, quality=88)
         pictures.append(Picture(unit=pair.unit, key=f"gallery/{path.name}", path=str(path)))
     target = result.target.model_copy(update={"pictures": tuple(pictures)})
-    return result.model_copy(update={"target": target})
+    return result.model_copy(update={"target": gallery.named(target)})
 
 
 def _request(side: Side, data: str, split: str, out: Path) -> EvalRequest:

@@ -38,6 +38,10 @@ def find_side(home: Home, store: RunStore, text: str, catalog: Catalog = CATALOG
     ``MODEL@champion`` (the registered model's). Raises CheckpointError or StoreError.
     """
     path = Path(text).expanduser()
+    if path.suffix == ".json" and path.is_file():
+        raise CheckpointError(
+            f"{path}: no weights; predictions need their ground truth, --gt PATH"
+        )
     if path.is_file():
         return _from_file(store, path.absolute(), catalog)
     if path.suffix in {".safetensors", ".pt", ".pth"}:
@@ -90,7 +94,8 @@ def _from_run(home: Home, store: RunStore, name: str, which: str, catalog: Catal
     if not checkpoints:
         report = _last_report(work)
         if report is None or which != "best":
-            raise CheckpointError(f"run {run.key} has no checkpoint ({run.status}: {run.reason})")
+            why = ": ".join(filter(None, (run.status, run.reason)))
+            raise CheckpointError(f"run {run.key} has no checkpoint ({why})")
         return Side(_contender(store, run, _stand_in(report), label, None), None, report)
     if which == "best":
         chosen = [c for c in checkpoints if run.best_epoch in (c.epoch, None)][-1:]

@@ -10,12 +10,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from backend import compare, launch, promote
 from backend.analysis.comparison import ComparisonSettings
+from backend.analysis.report.study import plain_trial
 from backend.catalog import CATALOG, load_config
 from backend.cli._common import number, show, signed, table
 from backend.cli._progress import TrainingProgress
@@ -213,18 +213,15 @@ class Demo:
 
 def _plain(study: StudyRecord) -> TrialRecord:
     """The trial of the plain recipe, or the one that repeated it after an interruption."""
-    recipe = study.trials[0].params
-    plain = (t for t in study.trials if t.state == "complete" and t.params == recipe)
-    return _first(plain, study.name, "plain fine-tuning never finished")
+    return _there(plain_trial(study), study.name, "plain fine-tuning never finished")
 
 
 def _best(study: StudyRecord) -> TrialRecord:
-    best = (t for t in study.trials if t.number == study.best)
-    return _first(best, study.name, "no trial finished")
+    best = next((t for t in study.trials if t.number == study.best), None)
+    return _there(best, study.name, "no trial finished")
 
 
-def _first(trials: Iterator[TrialRecord], study: str, otherwise: str) -> TrialRecord:
-    found = next(trials, None)
+def _there(found: TrialRecord | None, study: str, otherwise: str) -> TrialRecord:
     if found is None:
         raise StudyError(f"study {study}: {otherwise}; see: assay study show {study}")
     return found

@@ -2,6 +2,7 @@
 
 from backend.analysis.intervals import FEW_UNITS
 from backend.analysis.paired import column_of
+from backend.analysis.reports import Reports
 from backend.core.records import Contender, DataComparison, MetricDelta
 from backend.scoring.evidence import Evidence
 
@@ -9,12 +10,14 @@ _NEVER = 1_000_000
 _DECIDING_UNITS = 3
 
 
-def about_sides(contenders: tuple[Contender, Contender]) -> tuple[str, ...]:
-    """What follows from how both checkpoints came to be."""
-    warnings = ["One run per side speaks for these two weight files, not for their recipes."]
+def about_sides(contenders: tuple[Contender, Contender], reports: Reports) -> tuple[str, ...]:
+    """What follows from how both checkpoints, or files of predictions, came to be."""
     old, new = contenders
+    given = old.checkpoint.path == reports[0].predictions
+    files = "files of predictions" if given else "weight files"
+    warnings = [f"One run per side speaks for these two {files}, not for their recipes."]
     if old.checkpoint.sha256 and old.checkpoint.sha256 == new.checkpoint.sha256:
-        warnings.append("Both sides are the same weight file, so any difference is zero.")
+        warnings.append("Both sides are the same file, so any difference is zero.")
     for side, contender in (("baseline", old), ("candidate", new)):
         picked = contender.selection
         if picked is not None and picked.trials > 1:

@@ -54,7 +54,7 @@ def compare(  # noqa: PLR0913 (one record is assembled from seven parts)
         source=on_source,
         weights=weights,
         changes=changes(*contenders),
-        warnings=(*about_sides(contenders), *warnings, *more),
+        warnings=(*about_sides(contenders, target), *warnings, *more),
     )
 
 

@@ -12,6 +12,7 @@ from typing import cast
 import numpy as np
 from scipy import stats
 
+from backend.analysis import text
 from backend.core.errors import ComparisonError
 from backend.core.events import Envelope, MetricsLogged, RunStarted
 from backend.core.records import Direction, Record, Verdict
@@ -94,6 +95,15 @@ def directions_of(started: RunStarted, keys: Iterable[str]) -> dict[str, Directi
     """The direction of each metric as the run declares it."""
     declared = {spec.name: spec.direction for spec in started.metrics}
     return {key: declared.get(key.split("/", 1)[1]) for key in keys}
+
+
+def metric_named(wanted: str, keys: Iterable[str]) -> str:
+    """The key that a person means, who may leave the split out. Raises ComparisonError."""
+    known = sorted(keys)
+    found = [key for key in known if wanted in (key, key.split("/", 1)[1])]
+    if not found:
+        raise ComparisonError(f"no metric '{wanted}' in the run; there is: {', '.join(known)}")
+    return found[-1]
 
 
 def compare_epochs(
@@ -249,15 +259,15 @@ def _about_trend(head: EpochChange, epochs: tuple[int, int]) -> Iterable[str]:
         yield f"With {head.measured} measured epochs there is no trend to speak of."
         return
     low, high = cast(float, head.slope_low), cast(float, head.slope_high)
-    text = (
+    said = (
         f"Over epochs {head.window[0]} to {head.window[1]} ({head.measured} measured) its trend "
         f"is {_by(head, head.slope)} per epoch (95 % interval {_by(head, low, bare=True)} to "
         f"{_by(head, high)}), which by itself gives "
         f"{_by(head, head.slope * (epochs[1] - epochs[0]))} between the two"
     )
     if head.scatter is not None:
-        text += f"; the epochs scatter by {_size(head, head.scatter)} about that line"
-    yield f"{text}."
+        said += f"; the epochs scatter by {_size(head, head.scatter)} about that line"
+    yield f"{said}."
 
 
 def _about_verdict(head: EpochChange, verdict: Verdict, margin: float) -> Iterable[str]:
@@ -290,23 +300,14 @@ def _moved(change: EpochChange) -> str:
 
 def _by(change: EpochChange, value: float, bare: bool = False) -> str:
     """A difference with its sign; of a share in points."""
-    number = _digits(value * 100 if change.share else value)
-    text = ("+" if value >= 0 else "−") + number
-    return text if bare or not change.share else f"{text} points"
+    number = text.significant(value * 100 if change.share else value)
+    return number if bare or not change.share else f"{number} points"
 
 
 def _size(change: EpochChange, value: float) -> str:
-    return f"{_digits(value * 100)} points" if change.share else _digits(value)
+    return _by(change, value).lstrip("+")
 
 
 def _at(change: EpochChange, value: float | None) -> str:
     assert value is not None
     return f"{value * 100:.2f} %" if change.share else f"{value:.4g}"
-
-
-def _digits(value: float) -> str:
-    """Two significant digits, without an exponent where that can be read."""
-    size = abs(value)
-    if size == 0 or not 1e-4 <= size < 1e6:
-        return f"{size:.2g}"
-    return f"{size:.{max(0, 1 - math.floor(math.log10(size)))}f}"

@@ -11,18 +11,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.special import ndtri
 
-from backend.analysis.intervals import FEW_UNITS, stretched, verdict
-from backend.analysis.paired import (
-    column_of,
-    refuse_other_truth,
-)
+from backend.analysis.intervals import FEW_UNITS, TIE, settled, stretched, verdict
+from backend.analysis.paired import column_of, refuse_other_truth
 from backend.analysis.resampling import bootstrap_counts
 from backend.analysis.settings import DEFAULTS, ComparisonSettings
 from backend.core.errors import ComparisonError
 from backend.core.records import Family, FamilyMember
 from backend.scoring.evidence import Counts, Evidence, Floats, Task
-
-_TIE = 1e-12
 
 
 def compare_family(
@@ -45,7 +40,7 @@ def compare_family(
     units = int(old.carrying()[at])
     drawn = bootstrap_counts(len(old.units), settings.replicates, settings.seed)
     before, *after = (_values(side, drawn, at) for side in (old, *candidates.values()))
-    differences = np.stack(after, axis=1) - before[:, None]
+    differences = settled(np.stack(after, axis=1) - before[:, None])
     margin = settings.margin_of(task, metric)
     direction = task.direction(metric)
     low, high, p = _simultaneous(differences, units, settings.confidence)
@@ -89,20 +84,26 @@ def _simultaneous(
     """Bounds and adjusted p of each candidate; NaN where there is no spread to go by.
 
     ``differences`` is (1 + replicates, candidates), the data as they are first. Student's t
-    takes the place of the normal distribution, as for a single interval.
+    takes the place of the normal distribution, and few units that all differ by the same tell
+    nothing, as for a single interval. A candidate without the metric is left out.
     """
-    delta, replicates = differences[0], differences[1:]
+    low, high, p = np.full((3, differences.shape[1]), np.nan)
+    known = ~np.isnan(differences[0])
+    delta, replicates = differences[0, known], differences[1:, known]
     replicates = replicates[~np.isnan(replicates).any(axis=1)]
-    unknown = np.full(len(delta), np.nan)
-    if units < 2 or len(replicates) < 2:
-        return unknown, unknown, unknown
+    if units < 2 or len(replicates) < 2 or not known.any():
+        return low, high, p
     spread = replicates.std(axis=0)
-    scale = np.where(spread < _TIE, np.inf, spread)
+    alike = spread < TIE
+    scale = np.where(alike, TIE, spread)
     widened = stretched(confidence, units) / ndtri((1 + confidence) / 2)
-    largest = widened * (np.abs(replicates - delta) / scale).max(axis=1)
-    reach = np.quantile(largest, confidence) * spread
+    largest = widened * (np.abs(replicates - delta) / scale)[:, ~alike].max(axis=1, initial=0.0)
+    reach = np.quantile(largest, confidence) * np.where(alike, 0.0, spread)
+    reach[alike & (units < FEW_UNITS)] = np.nan
     beyond = (largest[:, None] >= np.abs(delta) / scale).sum(axis=0)
-    return delta - reach, delta + reach, (1 + beyond) / (1 + len(replicates))
+    low[known], high[known] = delta - reach, delta + reach
+    p[known] = (1 + beyond) / (1 + len(replicates))
+    return low, high, p
 
 
 def _warnings(task: Task, members: Sequence[FamilyMember], units: int) -> tuple[str, ...]:
@@ -115,7 +116,7 @@ def _warnings(task: Task, members: Sequence[FamilyMember], units: int) -> tuple[
     if len(members) > 1:
         warnings.append(
             f"Whichever of these {len(members)} candidates is picked, its measured value is "
-            "likely to be above what new data will show, as it was picked on these."
+            "likely to be better than new data will show, as it was picked on these."
         )
     return tuple(warnings)
 

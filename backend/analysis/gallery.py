@@ -1,9 +1,12 @@
 """The images that got better or worse most, with what both models found drawn in.
 
-Ground truth is white. A detection of its class that overlaps it by IoU 0.5 is green, any other
-is red; each truth is given to the surest detection that claims it. What was missed is yellow.
+Each model is drawn where its precision, recall and F1 are taken, so that the picture shows what
+the numbers count. Ground truth is white. A detection of its class that overlaps it enough is
+green, any other is red; each truth is given to the surest detection that claims it. What was
+missed is yellow.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +14,20 @@ from typing import Any, cast
 
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
+from backend.analysis.reports import evidence_of
 from backend.core.records import DataComparison, EvalReport, UnitDelta
-from backend.scoring.detection import TASK, DetectionOptions, load_predictions, load_truth
+from backend.scoring.detection import (
+    TASK,
+    DetectionEvidence,
+    DetectionOptions,
+    load_ground_truth,
+    load_predictions,
+    load_truth,
+)
 from backend.scoring.files import options_of
 
-CONFIDENCE = 0.25
-IOU = 0.5
 SHORTEST, LONGEST = 320, 640  # pixels of a drawn image's long edge
-GAP, HEAD = 8, 22
+GAP, HEAD, LINE = 8, 22, 15
 TRUTH, RIGHT, WRONG, MISSED = "#ffffff", "#19c37d", "#ff4d4f", "#ffd43b"
 PAPER, INK = "#16181d", "#e6e8eb"
 
@@ -45,12 +54,16 @@ class Pair:
 def pairs(data: DataComparison, most: int = 12) -> Iterator[Pair]:
     """The first ``most`` of the units that changed most, where their images can be read.
 
-    Half of them from either end of ``data.per_unit``. Nothing for a task without images, or
-    for predictions whose images are not known.
+    Half of them from either end of ``data.per_unit``. Nothing for a task without images, for
+    evaluations whose files are gone, or for images that are not known.
     """
+    reports = (data.baseline_report, data.candidate_report)
     if data.baseline_report.task != "detection" or not data.per_unit:
         return
-    sides = [_Side.of(data.baseline_report), _Side.of(data.candidate_report)]
+    files = [file for one in reports for file in (one.ground_truth, one.predictions)]
+    if not all(file and Path(file).is_file() for file in files):
+        return
+    sides = [_Side.of(report) for report in reports]
     for unit in _ends(data.per_unit, most):
         known = sides[0].images.get(unit.unit)
         photo = _open(known, Path(data.data)) if known else None
@@ -58,10 +71,31 @@ def pairs(data: DataComparison, most: int = 12) -> Iterator[Pair]:
             yield Pair(unit, _side_by_side(photo, known, sides))
 
 
+def named(data: DataComparison) -> DataComparison:
+    """The same with images called by their files, where the ground truth tells these."""
+    truth = Path(data.baseline_report.ground_truth)
+    if data.baseline_report.task != "detection" or truth.suffix != ".json" or not truth.is_file():
+        return data
+    images = load_ground_truth(truth)["images"]
+    names = {str(image["id"]): str(image.get("file_name", image["id"])) for image in images}
+
+    def renamed(unit: UnitDelta) -> UnitDelta:
+        return unit.model_copy(update={"unit": names.get(unit.unit, unit.unit)})
+
+    units = tuple(renamed(unit) for unit in data.per_unit)
+    pictures = tuple(p.model_copy(update={"unit": renamed(p.unit)}) for p in data.pictures)
+    return data.model_copy(update={"per_unit": units, "pictures": pictures})
+
+
 @dataclass(frozen=True)
 class _Side:
-    """What one model was asked and answered, by image id."""
+    """What one model was asked and answered, by image id.
 
+    ``found`` holds the detections from ``confidence`` on; ``iou`` is the overlap that is enough.
+    """
+
+    iou: float
+    confidence: float | None
     images: Mapping[str, Mapping[str, Any]]
     names: Mapping[int, str]
     truths: Mapping[Any, Sequence[Mapping[str, Any]]]
@@ -73,13 +107,22 @@ class _Side:
         asked = {k: v for k, v in report.settings.items() if k in ("split", "first_category")}
         options = cast(DetectionOptions, options_of(TASK, asked))
         truth = load_truth(Path(report.ground_truth), found, options)
-        sure = [item for item in found if item["score"] >= CONFIDENCE]
+        point = cast(DetectionEvidence, evidence_of(report)).point
+        lowest = math.inf if point.confidence is None else point.confidence
+        sure = [item for item in found if item["score"] >= lowest]
         return cls(
+            iou=point.iou,
+            confidence=point.confidence,
             images={str(image["id"]): image for image in truth["images"]},
             names={item["id"]: item.get("name", str(item["id"])) for item in truth["categories"]},
             truths=_by_image(truth["annotations"]),
             found=_by_image(sorted(sure, key=lambda item: -item["score"])),
         )
+
+    def title(self, name: str) -> str:
+        """``old, from confidence 0.31``."""
+        from_ = "" if self.confidence is None else f", from confidence {self.confidence:.2f}"
+        return f"{name}{from_}"
 
     def marks(self, image: Any) -> list[Mark]:
         """What to draw of one image, the least important first."""
@@ -87,7 +130,7 @@ class _Side:
         truths = [Mark(tuple(t["bbox"]), TRUTH) for t in open_truths]
         marks: list[Mark] = []
         for item in self.found.get(image, ()):
-            fits = [t for t in open_truths if _claim(t, item) >= IOU]
+            fits = [t for t in open_truths if _claim(t, item) >= self.iou]
             if fits:
                 open_truths.remove(max(fits, key=lambda t: _claim(t, item)))
             text = f"{self.names[item['category_id']]} {item['score']:.2f}"
@@ -149,22 +192,24 @@ def _side_by_side(
     small = photo.resize((width, height), smooth)
     sheet = Image.new("RGB", (2 * width + GAP, height + HEAD), PAPER)
     pen = ImageDraw.Draw(sheet)
-    for number, (side, title) in enumerate(zip(sides, ("old", "new"), strict=True)):
+    for number, (side, name) in enumerate(zip(sides, ("old", "new"), strict=True)):
         left = number * (width + GAP)
         drawn = _drawn(small, side.marks(known["id"]), scale)
         sheet.paste(drawn, (left, HEAD))
-        pen.text((left + 4, 4), title, fill=INK, font=ImageFont.load_default(13))
+        pen.text((left + 4, 3), side.title(name), fill=INK, font=ImageFont.load_default(14))
     return sheet
 
 
 def _drawn(photo: Image.Image, marks: Sequence[Mark], scale: float) -> Image.Image:
     sheet = photo.copy()
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     for mark in marks:
         x, y, w, h = (value * scale for value in mark.box)
         pen.rectangle((x, y, x + max(w, 1), y + max(h, 1)), outline=mark.color, width=2)
-        if mark.text:
-            place = (min(max(x, 0), sheet.width - 20), max(y - 13, 0))
+        if mark.text:  # above the box; what was missed below, clear of what took its place
+            left = max(min(x, sheet.width - font.getlength(mark.text)), 0)
+            top = min(y + h, sheet.height - LINE) if mark.color == MISSED else max(y - LINE, 0)
+            place = (left, top)
             pen.rectangle(pen.textbbox(place, mark.text, font=font), fill=mark.color)
             pen.text(place, mark.text, fill="#000000", font=font)
     return sheet

@@ -36,8 +36,9 @@ from backend.scoring.evidence import Floats
 Method = Literal["bca", "percentile", "student"]
 FEW_UNITS = 20
 """Below this an interval is a rough guess."""
+TIE = 1e-12
+"""Two sums of the same numbers may differ by this much."""
 _LEAST_UNITS: dict[Method, int] = {"bca": 100, "percentile": FEW_UNITS, "student": 2}
-_TIE = 1e-12  # two sums of the same numbers may differ by this much
 _POWER = 0.8
 
 
@@ -73,8 +74,8 @@ def judge(pair: Paired, confidence: float, margin: float, method: Method = "bca"
     """Candidate minus baseline with its interval, share of wins and verdict.
 
     Replicates in which the metric is undefined are left out. With fewer than two units that
-    carry ground truth, or few that all differ by the same, nothing can be said of the spread:
-    no interval, and undecided.
+    carry ground truth, or few that all differ by the same (by nothing, too), nothing can be
+    said of the spread: no interval, and undecided.
     """
     known = MetricDelta(
         name=pair.name,
@@ -90,9 +91,9 @@ def judge(pair: Paired, confidence: float, margin: float, method: Method = "bca"
     )
     if known.baseline is None or known.candidate is None:
         return known
-    delta = float(_settled(np.array(known.candidate - known.baseline)))
-    replicates = _settled(pair.replicates[~np.isnan(pair.replicates)])
-    if pair.units < 2 or not replicates.size or _alike_by_chance(delta, replicates, pair.units):
+    delta = float(settled(np.array(known.candidate - known.baseline)))
+    replicates = settled(pair.replicates[~np.isnan(pair.replicates)])
+    if pair.units < 2 or not replicates.size or _alike_by_chance(replicates, pair.units):
         return known.model_copy(update={"delta": delta})
     found = interval(delta, replicates, pair.left_out, pair.units, confidence, method)
     better = replicates if pair.direction == "maximize" else -replicates
@@ -152,10 +153,10 @@ def _bca_tails(delta: float, replicates: Floats, left_out: Floats, reach: float)
     by the jackknife's own estimate of how far it may be off.
     """
     below = (replicates < delta).mean() + 0.5 * (replicates == delta).mean()
-    left_out = _settled(left_out[~np.isnan(left_out)])
+    left_out = settled(left_out[~np.isnan(left_out)])
     pull = left_out.mean() - left_out if left_out.size else left_out
     spread = float(np.square(pull).sum())
-    if not 0 < below < 1 or spread < _TIE**2:
+    if not 0 < below < 1 or spread < TIE**2:
         return None
     third = float((pull**3).sum())
     known = max(0.0, 1 - float((pull**6).sum()) / third**2) if third else 0.0
@@ -180,7 +181,7 @@ def needed(
     """
     room = max(abs(delta), margin - abs(delta))
     error = float(replicates.std()) * math.sqrt(units / (units - 1))
-    if room < _TIE or error < _TIE:
+    if room < TIE or error < TIE:
         return None
     reach = float(ndtri((1 + confidence) / 2) + ndtri(_POWER))
     return max(units + 1, math.ceil(units * (reach * error / room) ** 2))
@@ -208,12 +209,13 @@ def verdict(
     return "worse" if high < 0 else "undecided"
 
 
-def _alike_by_chance(delta: float, replicates: Floats, units: int) -> bool:
-    return units < FEW_UNITS and delta != 0 and float(np.ptp(replicates)) < _TIE
+def _alike_by_chance(replicates: Floats, units: int) -> bool:
+    return units < FEW_UNITS and float(np.ptp(replicates)) < TIE
 
 
-def _settled(differences: Floats) -> Floats:
-    return np.where(np.abs(differences) < _TIE, 0.0, differences)
+def settled(differences: Floats) -> Floats:
+    """Differences without those that rounding alone has made."""
+    return np.where(np.abs(differences) < TIE, 0.0, differences)
 
 
 def _defined(value: float) -> float | None:

@@ -1,6 +1,6 @@
 """What a gate asks of a checkpoint, as it is written in YAML."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -39,7 +39,8 @@ class Policy(Section):
     """What a checkpoint must show to become the champion.
 
     ``primary`` None: the metric by which the trainer decides. ``margins`` gives a metric a zone
-    of equivalence of its own, in its units. ``require_unseen`` asks that no run of the study
+    of equivalence of its own, in its units. A verdict that the permutation test clearly does not
+    confirm is refused. ``require_unseen`` asks that no run of the study
     that picked the candidate was trained or validated on the data that the gate scores by;
     if-known refuses only where it is known to be so. ``findings`` refuse: no error-level finding
     in the candidate's run. ``require_frozen_intact`` asks for the run's own proof that frozen
@@ -51,7 +52,7 @@ class Policy(Section):
     min_delta: float | None = Field(None, description="Least measured gain in the primary metric.")
     confidence: float = Field(0.95, ge=0.5, lt=1)
     margin: float = Field(0.01, ge=0)
-    margins: dict[str, float] = Field(default_factory=dict)
+    margins: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     replicates: int = Field(1000, ge=100)
     seed: int = Field(0, ge=0)
     require_split: str | None = Field("holdout", description="None: any split will do.")

@@ -4,12 +4,21 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from backend.analysis import text
+from backend.analysis.caveats import disagree
 from backend.analysis.findings import FROZEN_CHANGED
 from backend.analysis.guards import FAIL, PASS, find, gain, judge_guards, measured
 from backend.analysis.intervals import verdict
 from backend.analysis.policy import FirstVersion, Guard, Policy
+from backend.analysis.reports import task_of
 from backend.core.events import FreezeReported
-from backend.core.records import Checkpoint, Comparison, DataComparison, EvalReport, Finding
+from backend.core.records import (
+    Checkpoint,
+    Comparison,
+    DataComparison,
+    EvalReport,
+    Finding,
+    MetricDelta,
+)
 
 __all__ = ["FAIL", "PASS", "Exposure", "Facts", "FirstVersion", "Guard", "Policy", "Ruling",
            "decide"]  # fmt: skip
@@ -166,7 +175,7 @@ def _primary(policy: Policy, comparison: Comparison) -> list[str]:
     delta = find(comparison.target.metrics, name)
     if delta is None or delta.delta is None:
         return [f"{FAIL}{name} was not compared on the target data."]
-    reasons = _settings(policy, comparison)
+    reasons = _settings(policy, comparison, delta)
     margin = policy.margin_of(name, delta)
     word = verdict(delta.low, delta.high, margin, delta.direction)
     accepted = " or ".join(policy.accept)
@@ -174,6 +183,11 @@ def _primary(policy: Policy, comparison: Comparison) -> list[str]:
         f"{PASS if word in policy.accept else FAIL}{measured(delta, comparison)}: {word} at a "
         f"margin of {margin:g}; the policy accepts {accepted}."
     )
+    if disagree(delta.model_copy(update={"verdict": word}), comparison.confidence):
+        reasons.append(
+            f"{FAIL}a permutation test does not confirm that {name} is {word} "
+            f"(p {text.p_value(delta.p_value)})."
+        )
     if policy.min_delta is not None:
         mark = PASS if gain(delta) >= policy.min_delta else FAIL
         reasons.append(
@@ -183,7 +197,7 @@ def _primary(policy: Policy, comparison: Comparison) -> list[str]:
     return reasons
 
 
-def _settings(policy: Policy, comparison: Comparison) -> list[str]:
+def _settings(policy: Policy, comparison: Comparison, delta: MetricDelta) -> list[str]:
     """A comparison that was made less carefully than the policy asks decides nothing."""
     reasons = []
     if comparison.confidence < policy.confidence:
@@ -196,10 +210,14 @@ def _settings(policy: Policy, comparison: Comparison) -> list[str]:
             f"{FAIL}the comparison has {comparison.replicates} replicates; the policy requires "
             f"{policy.replicates}."
         )
-    if comparison.margin < policy.margin:
+    made = comparison.margin if delta.margin is None else delta.margin
+    required = policy.settings(delta.name).margin_of(
+        task_of(comparison.target.candidate_report), delta.name
+    )
+    if made < required and delta.name not in policy.margins:
         reasons.append(
-            f"{FAIL}the comparison was made with a margin of {comparison.margin:g}; the policy "
-            f"requires {policy.margin:g}."
+            f"{FAIL}the comparison was made with a margin of {made:g}; the policy requires "
+            f"{required:g}."
         )
     return reasons
 

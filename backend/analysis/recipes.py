@@ -21,11 +21,8 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 from scipy.stats import trim_mean
 
-from backend.analysis.intervals import FEW_UNITS, verdict
-from backend.analysis.paired import (
-    column_of,
-    refuse_other_truth,
-)
+from backend.analysis.intervals import FEW_UNITS, TIE, verdict
+from backend.analysis.paired import column_of, refuse_other_truth
 from backend.analysis.resampling import bootstrap_counts
 from backend.analysis.settings import DEFAULTS, ComparisonSettings
 from backend.core.errors import ComparisonError
@@ -104,12 +101,13 @@ def iqm(values: Floats) -> Floats:
 def improvement(baseline: Floats, candidate: Floats, direction: Direction) -> Floats:
     """The share of pairs of runs in which the candidate's is better, ties half.
 
-    Runs lie along the last axis; all pairs are looked at, as no seed belongs to another.
+    NaN where a run has no value. Runs lie along the last axis; all pairs are looked at, as no
+    seed belongs to another.
     """
     better = candidate[..., :, None] - baseline[..., None, :]
     if direction == "minimize":
         better = -better
-    return np.asarray(((better > 0) + 0.5 * (better == 0)).mean(axis=(-2, -1)))
+    return np.asarray(np.heaviside(better, 0.5).mean(axis=(-2, -1)))
 
 
 def _runs(
@@ -168,16 +166,17 @@ def _side(runs: _Runs, units: int, confidence: float) -> RecipeSide:
 
 def _bounds(
     value: float, shifts: Floats, sides: Sequence[_Runs], units: int, confidence: float
-) -> tuple[float, float]:
+) -> Bounds:
     """Student's interval of ``value``, which varies with the seeds of all sides and the units.
 
-    ``shifts`` is the value on each replicate of the units, all seeds kept.
+    ``shifts`` is the value on each replicate of the units, all seeds kept. None where few units
+    and all seeds are alike, which tells nothing of the spread.
     """
     unit_variance = float(np.nanvar(shifts)) * units / (units - 1)
     parts = [_Variance(unit_variance, units - 1), *(side.seed_variance() for side in sides)]
     total = sum(part.value for part in parts)
-    if total == 0:
-        return value, value
+    if total < TIE**2:
+        return (value, value) if units >= FEW_UNITS else NONE
     freedom = total**2 / sum(part.value**2 / part.freedom for part in parts)
     reach = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(total)
     return value - reach, value + reach

@@ -27,23 +27,16 @@ def task_of(report: EvalReport) -> Task:
 def paired_evidence(reports: Reports) -> tuple[Evidence, Evidence]:
     """The evidence of baseline and candidate, proven to be of one ground truth and not stale.
 
-    Loaded where the report names a file of evidence, else matched anew from its predictions,
-    by the task's default options.
     Raises ComparisonError if the reports differ in anything that changes the numbers, if there
     is nothing to resample, or if a report's own score is not what its evidence gives; DataError
     for damaged files.
     """
     _refuse_unlike(*reports)
-    baseline, candidate = (_evidence(report) for report in reports)
+    baseline, candidate = (evidence_of(report) for report in reports)
     refuse_other_truth(baseline, candidate)
     for report, evidence in zip(reports, (baseline, candidate), strict=True):
         _refuse_stale(report, evidence)
     return baseline, candidate
-
-
-def has_files(report: EvalReport) -> bool:
-    """Are ground truth and predictions both kept?"""
-    return bool(report.ground_truth and report.predictions)
 
 
 def _refuse_unlike(baseline: EvalReport, candidate: EvalReport) -> None:
@@ -70,11 +63,15 @@ def _short(report: EvalReport, name: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _evidence(report: EvalReport) -> Evidence:
+def evidence_of(report: EvalReport) -> Evidence:
+    """What the report rests on: its file of evidence, else its predictions matched anew.
+
+    The latter by the task's default options. Raises ComparisonError, DataError.
+    """
     task = task_of(report)
     if report.evidence:
         return load_evidence(Path(report.evidence), report.task)
-    if not has_files(report):
+    if not (report.ground_truth and report.predictions):
         raise ComparisonError(
             f"the evaluation of {report.checkpoint} keeps neither evidence nor predictions; "
             "evaluate it again"

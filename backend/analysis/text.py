@@ -79,7 +79,8 @@ def significant(value: float, digits: int = 2) -> str:
         return number(value, 0)
     if not 1e-7 <= abs(value) < 1e6:
         return f"{value:+.{digits - 1}e}".replace("-", "−")
-    return signed(value, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])  # of the rounded value
+    return signed(value, max(0, digits - 1 - exponent))
 
 
 def minutes(seconds: float) -> str:
@@ -92,6 +93,11 @@ def minutes(seconds: float) -> str:
 def plural(count: int, noun: str) -> str:
     """``1 image``, ``2,000 images``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def scored_on(units: int, unit: str, split: str) -> str:
+    """``120 images of 'holdout'``; files of predictions have no split."""
+    return plural(units, unit) + (f" of '{split}'" if split else "")
 
 
 def plain(value: float | None) -> str:

@@ -1,6 +1,7 @@
 """The arguments of ``assay compare`` as sides: checkpoints of a home, or files of predictions."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from backend.analysis.report.page import page
 from backend.compare import Comparing
 from backend.config import compose
 from backend.core.digest import sha256_of_tree
-from backend.core.errors import ComparisonError
+from backend.core.errors import ComparisonError, StoreError
 from backend.core.records import Comparison
 from backend.core.workdir import write_atomic
 from backend.launch import spec_for
@@ -52,6 +53,11 @@ class Sides:
         """On what these sides are compared: their own evaluations, or a shared config's data."""
         every = [side for sides in self.arguments for side in sides]
         if any(side.report for side in every):
+            if config is not None or overrides:
+                raise ComparisonError(
+                    "these predictions are scored already, so --config and --set change nothing; "
+                    "leave them out"
+                )
             return Comparing(config=None, split=split, settings=settings, keep=self.stored)
         changes = compose.parse_overrides(overrides)
         for other in every[1:]:
@@ -90,13 +96,13 @@ def find(home: Home, texts: Sequence[str], truth: Truth | None, scratch: Path) -
     ComparisonError, DataError, CheckpointError or StoreError.
     """
     if truth is None:
-        home.prepare()
         store = MlflowStore(home)
-        found = [tuple(find_side(home, store, name) for name in _seeds(text)) for text in texts]
+        found = [_runs(home, store, text) for text in texts]
         return Sides(home, tuple(found), stored=True)
     stored = home.database is None or home.database.exists()
     out = home.root / "evaluations" if stored else scratch
-    found = [tuple(truth.side(Path(name), out) for name in _seeds(text)) for text in texts]
+    found = [_distinct(text, [truth.side(Path(name), out) for name in _names(text)])
+             for text in texts]  # fmt: skip
     return Sides(home, tuple(found), stored)
 
 
@@ -126,6 +132,26 @@ def write_reports(results: Sequence[Comparison], html: Path | None, markdown: Pa
                 write_atomic(path.with_stem(path.stem + mark), content)
 
 
-def _seeds(text: str) -> list[str]:
-    """The runs that one argument names; a file's name may hold a comma."""
-    return [text] if Path(text).exists() else [name for name in text.split(",") if name]
+def _runs(home: Home, store: MlflowStore, text: str) -> tuple[Side, ...]:
+    """The runs or weights that one argument names; a run's name may hold a comma."""
+    names = _names(text)
+    if len(names) > 1:
+        with suppress(StoreError):
+            return (find_side(home, store, text),)
+    return _distinct(text, [find_side(home, store, name) for name in names])
+
+
+def _names(text: str) -> list[str]:
+    """What stands between the commas of one argument; a file's name may hold one."""
+    names = [text] if text and Path(text).exists() else text.split(",")
+    if not all(names):
+        raise ComparisonError(f"'{text}': a name is missing; seeds are written as A,B,C")
+    return names
+
+
+def _distinct(text: str, sides: Sequence[Side]) -> tuple[Side, ...]:
+    """Seeds are different trainings: one that counts twice would hide how much they differ."""
+    paths = [side.contender.checkpoint.path for side in sides]
+    if twice := next((path for path in paths if paths.count(path) > 1), None):
+        raise ComparisonError(f"'{text}': names {twice} twice, but seeds are different trainings")
+    return tuple(sides)

@@ -96,12 +96,16 @@ def compare(
 
     from backend import compare as comparing
     from backend.cli import _sides
+    from backend.core.errors import ComparisonError
 
     with TemporaryDirectory() as scratch:
         truth = _sides.Truth(gt, task, overrides or []) if gt else None
         sides = _sides.find(home_of(context), [baseline, *candidates], truth, Path(scratch))
-        how = sides.how(config, split, _sides.settings(margin or [], replicates), overrides or [])
+        settings = _sides.settings(margin or [], replicates)
+        how = sides.how(config, split, settings, [] if truth else overrides or [])
         if sides.seeds:
+            if html or markdown:
+                raise ComparisonError("recipes have no report in HTML or Markdown; use --json")
             recipes = comparing.compare_seeds(sides.home, sides.recipes(), how)
             text = recipes.model_dump_json(indent=2)
             show(*([text] if as_json else recipe_tables(recipes)))

@@ -112,7 +112,9 @@ def predictions(
     ] = None,
     options: Annotated[
         list[str] | None,
-        typer.Option("--option", metavar="KEY=VALUE", help="An option of the task's scoring."),
+        typer.Option(
+            "--set", "--option", metavar="KEY=VALUE", help="An option of the task's scoring."
+        ),
     ] = None,
     name: NameOption = "",
     new: NewOption = False,
@@ -121,24 +123,17 @@ def predictions(
     """Predictions, scored and kept so that they can be compared."""
     from dataclasses import replace
 
-    from pydantic import ValidationError
-
     from backend.adopt import take_in
-    from backend.config.compose import parse_overrides
+    from backend.config.compose import parse_overrides, validate
     from backend.core.errors import ConfigError
     from backend.importers import predictions as importer
     from backend.scoring.tasks import TASKS
 
     if task not in TASKS:
         raise ConfigError(f"no task '{task}'; choose one of {', '.join(TASKS)}")
-    try:
-        how = TASKS[task].options.model_validate(parse_overrides(options or []))
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        where = ".".join(str(part) for part in wrong["loc"])
-        raise ConfigError(f"--option {where}: {wrong['msg']} (task {task})") from None
+    how = validate(TASKS[task].options, parse_overrides(options or []), f"--set, {task}")
     found = importer.read(TASKS[task], (gt, pred), how, checkpoint)
-    found = replace(found, name=name or found.name)
+    found = replace(found, name=name or found.name, named=bool(name))
     _conclude(take_in(home_of(context), [found], anew=new), as_json)
 
 
@@ -154,7 +149,7 @@ def epochs(
     as_json: JsonOption = False,
 ) -> None:
     """Is epoch B of a run better than epoch A? What the curve alone can say."""
-    from backend.analysis.epochs import compare_epochs, curves_of, directions_of
+    from backend.analysis.epochs import compare_epochs, curves_of, directions_of, metric_named
     from backend.core.sinks import read_events
     from backend.core.workdir import WorkDir
     from backend.tracking.store import MlflowStore
@@ -165,7 +160,7 @@ def epochs(
         curves,
         directions_of(started, curves),
         (first, second),
-        headline=headline or started.headline,
+        headline=metric_named(headline, curves) if headline else started.headline,
         run=found.name,
         margin=margin,
     )

@@ -70,7 +70,7 @@ def temporal(
     as_json: JsonOption = False,
 ) -> None:
     """Mean average precision of segments per temporal IoU, and their mean."""
-    options = {"subset": subset, "tiou": tiou.split(",")}
+    options = {"subset": subset, "tiou": tiou}
     _score("temporal", gt, pred, options, as_json)
 
 

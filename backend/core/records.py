@@ -234,7 +234,7 @@ class DataComparison(Record):
     """Both sides scored on one split of one dataset.
 
     ``per_class`` is of ``class_metric``. ``errors`` is what each kind of error costs either
-    side in the primary metric; ``per_unit`` holds the units that got better or worse most, by
+    side in AP at IoU 0.5; ``per_unit`` holds the units that got better or worse most, by
     ``unit_metric``, best first.
     """
 

@@ -51,7 +51,8 @@ class Found:
     ``trainer`` is who logged it. ``paths`` identify the source; ``points`` are in order of
     step. ``epochs`` is what was planned (0: unknown). ``finished``: has it come to its end?
     None where the source cannot say. ``texts`` are kept as they are, never executed.
-    ``score`` evaluates predictions and writes the evidence to a folder.
+    ``score`` evaluates predictions and writes the evidence to a folder. ``named``: a person chose
+    the name.
     """
 
     trainer: str
@@ -68,6 +69,7 @@ class Found:
     finished: bool | None = None
     started: float | None = None
     score: Callable[[Path], EvalReport] | None = None
+    named: bool = False
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -98,6 +100,7 @@ def described(found: Found, asked: Asked) -> Found:
     return replace(
         found,
         name=asked.name or found.name,
+        named=bool(asked.name),
         headline=headline,
         specs=tuple({spec.name: spec for spec in specs}.values()),
         epochs=planned or max(epochs),

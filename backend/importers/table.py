@@ -1,6 +1,7 @@
 """A table of epochs: comma, semicolon or tab, percent signs, holes, several files."""
 
 import csv
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -167,12 +168,16 @@ def _column(grid: Grid, asked: str, known: frozenset[str]) -> int | None:
     """The column that was asked for, or that has a known name."""
     if asked:
         if asked not in grid.header:
-            raise DataError(
-                f"{grid.path}: no column '{asked}'; there is: {', '.join(grid.header)}"
-            )
+            raise DataError(f"{grid.path}: no column '{asked}'; there is: {_shown(grid.header)}")
         return grid.header.index(asked)
     names = [re.sub(r"[\s_]", "", name).lower() for name in grid.header]
     return next((i for i, name in enumerate(names) if name in known), None)
+
+
+def _shown(names: Sequence[str]) -> str:
+    """Names for a sentence, which may be a whole file of something else."""
+    text = ", ".join(names)
+    return text if len(text) <= 200 else f"{text[:200]} ..."
 
 
 def _turned(grid: Grid, columns: Columns) -> bool:
@@ -186,7 +191,7 @@ def _take(grid: Grid, columns: Columns, asked: Asked, merged: Merged) -> None:
     counter = epoch_at if step_at is None else step_at
     if counter is None:
         raise DataError(
-            f"{grid.path}: no column names the epoch or step; there is: {', '.join(grid.header)}; "
+            f"{grid.path}: no column names the epoch or step; there is: {_shown(grid.header)}; "
             "name one with --epoch COLUMN"
         )
     keys = _keys(grid, {epoch_at, step_at}, asked)
@@ -225,12 +230,13 @@ def _same_unit(grid: Grid, keys: dict[int, str]) -> None:
 
 def _count(grid: Grid, line: int, index: int, text: str) -> int:
     found = A_COUNT.fullmatch(text.strip())
-    if not found:
+    try:
+        return whole(float(found[1] if found else math.nan))
+    except ValueError:
         raise DataError(
             f"{grid.path}, line {line}, column '{grid.header[index]}': '{text}' counts nothing; "
             "write the number of the epoch or step"
-        )
-    return whole(float(found[1]))
+        ) from None
 
 
 def _take_turned(grid: Grid, asked: Asked, merged: Merged) -> None:

@@ -34,6 +34,9 @@ FITNESS = (
 )
 """What the sum of decides which epoch is ``best.pt``, for boxes, masks, poses and classes."""
 
+MOST_VALUES = 100_000
+"""Of an ``args.yaml``, which has about a hundred."""
+
 
 def read(path: Path, asked: Asked) -> Found:
     """A run directory, finished or running. Raises DataError."""
@@ -116,7 +119,20 @@ def _params(file: Path) -> dict[str, object]:
         raise DataError(f"{file}: not YAML; repair it, or move it away") from None
     if not isinstance(data, dict):
         raise DataError(f"{file}: no keys and values; repair it, or move it away")
+    if _endless(data):
+        raise DataError(f"{file}: more than {MOST_VALUES:,} values; repair it, or move it away")
     return {str(key): value for key, value in data.items()}
+
+
+def _endless(data: object) -> bool:
+    """Does YAML hold too many values? A few aliases of aliases stand for billions."""
+    waiting, seen = [data], 0
+    while waiting and seen <= MOST_VALUES:
+        value = waiting.pop()
+        seen += 1
+        inside = value.values() if isinstance(value, dict) else value
+        waiting += inside if isinstance(value, dict | list | set) else ()
+    return bool(waiting)
 
 
 def _weights(folder: Path, points: tuple[Point, ...]) -> Iterator[Weights]:

@@ -1,9 +1,8 @@
 """Entries ``{frame, label | elements, score?}`` of one file, checked and turned to events."""
 
-import math
+import reprlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from backend.core.errors import DataError
 from backend.scoring._event_matching import Bools, Events, Ints
+from backend.scoring.json_files import is_number
 
 NONE = "-"
 _SEPARATORS = ("_", " ", ",", "|", "/", ";", "+")
@@ -89,18 +89,16 @@ class EntryReader:
         score = entry.get("score")
         if score is None:
             return True
-        if not isinstance(score, Real) or not math.isfinite(score):
-            raise DataError(f"{where}: 'score' must be a finite number, not {score!r}")
+        if not is_number(score):
+            shown = reprlib.repr(score)
+            raise DataError(f"{where}: 'score' must be a finite number, not {shown}")
         return self._threshold is None or float(score) > self._threshold
 
     def _frame(self, entry: Mapping[str, object], place: Place, where: str) -> int:
         raw = entry.get("frame")
-        if (
-            not isinstance(raw, int | float)
-            or isinstance(raw, bool)
-            or not float(raw).is_integer()
-        ):
-            raise DataError(f"{where}: 'frame' must be a whole number, not {raw!r}")
+        if not is_number(raw) or isinstance(raw, bool) or not float(raw).is_integer():
+            shown = reprlib.repr(raw)
+            raise DataError(f"{where}: 'frame' must be a whole number, not {shown}")
         frame = int(raw) // place.divisor
         if not 0 <= frame <= place.frames:
             raise DataError(

@@ -11,6 +11,7 @@ from backend.core.errors import DataError
 from backend.scoring._event_decoding import Decoder, Floats, Group, Window, decode
 from backend.scoring._event_entries import EntryReader, Place
 from backend.scoring._event_matching import Events
+from backend.scoring.json_files import is_number
 
 Entries = Mapping[str, Mapping[str, Any]]
 
@@ -41,7 +42,7 @@ def frames_divisor(reader: EntryReader, said: Entries, truth: Entries, stride: i
 
 def _divisor(said: object, true: object, stride: int) -> int | None:
     """fps and num_frames shrink with the stride; num_frames loses its remainder too."""
-    if not isinstance(said, int | float) or not isinstance(true, int | float) or not true:
+    if not is_number(said) or not is_number(true) or not true:
         return None
     if math.isclose(said, true, rel_tol=1e-3):
         return stride
@@ -115,7 +116,7 @@ def _numbers(values: object, what: str, dimensions: int) -> Floats:
     """A list of numbers, or of equally long lists of them."""
     try:
         numbers = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = np.zeros((0,) * 3)
     if not isinstance(values, list) or numbers.ndim != dimensions or not numbers.size:
         shape = "a list of numbers" if dimensions == 1 else "a list of equally long lists"

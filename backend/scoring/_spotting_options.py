@@ -21,14 +21,16 @@ class SpottingOptions(Section):
     stride: int | None = Field(
         None, ge=1, description="Raw frames per strided one; default: the ground truth's, or 2."
     )
-    tolerance: int = Field(1, ge=0, description="How far a detection may be off.")
+    tolerance: int = Field(1, ge=0, le=1000, description="How far a detection may be off.")
     separator: str = Field("_", min_length=1, description="Between the elements of a label.")
     compat: Literal["", "f3ed"] = Field("", description="f3ed: the older rule for misses.")
     frames: Frames = Field("", description="Of the predictions; empty: as the file tells.")
     threshold: float | None = Field(
         None, ge=0, lt=1, description="Least score of an event; raw scores: 0.5 by default."
     )
-    suppress: int = Field(5, ge=1, description="Frames in which a raw score must be highest.")
+    suppress: int = Field(
+        5, ge=1, le=1000, description="Frames in which a raw score must be highest."
+    )
     order: Order | None = Field(
         None, description="Of averaging raw scores; default: the order of the rule's evaluator."
     )

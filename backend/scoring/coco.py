@@ -7,18 +7,18 @@ So each box is checked here and handed on with a number of our own.
 
 import hashlib
 import json
-import math
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path
-from typing import Any, Self, TypeGuard
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.core.errors import DataError
-from backend.scoring.json_files import read_json
+from backend.scoring.json_files import is_number, read_json
 
 CocoDict = Mapping[str, object]
 ImageId = int | str
@@ -222,33 +222,30 @@ def _place(
     if not isinstance(image, int | str | Integral) or image not in image_at:
         raise DataError(f"{where}: image_id {image!r} is not an image of the ground truth")
     if not isinstance(label, int | Integral) or label not in class_at:
-        raise DataError(f"{where}: category_id {label!r} is not a category of the ground truth")
+        raise DataError(
+            f"{where}: category_id {reprlib.repr(label)} is not a category of the ground truth"
+        )
     return image_at[image if isinstance(image, str) else int(image)], class_at[int(label)]
 
 
 def _bbox(item: CocoDict, where: str) -> tuple[float, float, float, float]:
     raw = item.get("bbox")
     if not isinstance(raw, list | tuple | np.ndarray) or len(raw) != 4:
-        raise DataError(f"{where}: bbox is {raw!r}; expected [x, y, width, height]")
-    wrong = [value for value in raw if not _is_number(value)]
+        raise DataError(f"{where}: bbox is {reprlib.repr(raw)}; expected [x, y, width, height]")
+    wrong = [value for value in raw if not is_number(value)]
     if wrong:
-        raise DataError(f"{where}: bbox {list(raw)}: {wrong[0]!r} is not a finite number")
+        shown = reprlib.repr(list(raw))
+        raise DataError(f"{where}: bbox {shown}: {reprlib.repr(wrong[0])} is not a finite number")
     x, y, width, height = map(float, raw)
     if width < 0 or height < 0:
+        shown = reprlib.repr(list(raw))
         raise DataError(
-            f"{where}: bbox {list(raw)} has a negative size; expected [x, y, width, height]"
+            f"{where}: bbox {shown} has a negative size; expected [x, y, width, height]"
         )
     return x, y, width, height
 
 
 def _number(value: object, where: str) -> float:
-    if not _is_number(value):
-        raise DataError(f"{where}: {value!r} is not a finite number")
+    if not is_number(value):
+        raise DataError(f"{where}: {reprlib.repr(value)} is not a finite number")
     return float(value)
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    try:
-        return isinstance(value, float | int | Real) and math.isfinite(value)
-    except OverflowError:  # an integer beyond every float
-        return False

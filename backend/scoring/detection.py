@@ -209,7 +209,7 @@ def _warnings(truth: Truth, boxes: Boxes) -> tuple[str, ...]:
         warnings.append("The ground truth has no boxes: every metric is undefined.")
     if not len(boxes):
         warnings.append("There are no predictions at all.")
-    flat = int((truth.boxes.corners[:, 2:].prod(axis=1) == 0).sum())
+    flat = int((truth.boxes.corners[:, 2:] == 0).any(axis=1).sum())
     if flat:
         warnings.append(f"{flat} ground-truth boxes have no area, so no detection can match them.")
     counts = np.bincount(boxes.images * len(truth.names) + boxes.labels)

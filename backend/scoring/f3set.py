@@ -28,6 +28,7 @@ An event in the frame just past the end is moved to the last one, two in one str
 joined, unknown elements are ignored, all with a warning; events further outside are errors.
 """
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,8 @@ from backend.scoring._event_matching import Clip, Events
 from backend.scoring._f3set_predictions import frames_divisor, groups_of, read_predictions
 from backend.scoring._spotting_options import STRIDE, SpottingOptions
 from backend.scoring.json_files import read_json
+
+_LARGEST = 2**31 - 1  # frames of a clip
 
 
 class Clips(NamedTuple):
@@ -196,6 +199,7 @@ def _by_name(path: Path, clips: object) -> dict[str, Mapping[str, Any]]:
 
 
 def _whole(value: object, what: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise DataError(f"{what} must be a whole number from 1, not {value!r}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
+        shown = reprlib.repr(value)
+        raise DataError(f"{what} must be a whole number from 1 to {_LARGEST:,}, not {shown}")
     return value

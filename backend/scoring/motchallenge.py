@@ -206,7 +206,7 @@ def _read(path: Path) -> tuple[Floats, Ints]:
     comma = "," in first
     columns = min(len(first.split("," if comma else None)), _WORLD_COLUMNS)
     if columns < _BOX.stop:
-        raise DataError(f"{path}: {_LAYOUT}, but its first row is '{first.strip()[:60]}'")
+        raise DataError(f"{path}: {_LAYOUT}, but its first row is {first.strip()[:60]!r}")
     try:
         table = pd.read_csv(
             path,
@@ -236,7 +236,7 @@ def _read_slowly(path: Path, separator: str | None, columns: int) -> Floats:
                 values = [float(cell) if cell.strip() else np.nan for cell in cells]
             except ValueError:
                 raise DataError(
-                    f"{path}, line {number}: '{line.strip()[:60]}' is not a row of numbers; "
+                    f"{path}, line {number}: {line.strip()[:60]!r} is not a row of numbers; "
                     f"{_LAYOUT}"
                 ) from None
             rows.append(values + [np.nan] * (columns - len(values)))

@@ -16,7 +16,7 @@ from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from backend.config.schema import Section
 from backend.core.errors import DataError
@@ -41,6 +41,11 @@ _BLOCK = 4_000_000  # predictions x replicates held at once: 16 MB of running su
 _TIOU = (0.3, 0.4, 0.5, 0.6, 0.7)
 
 
+def _listed(value: object) -> object:
+    """Numbers between commas, or a single one, as they come from a command line."""
+    return str(value).split(",") if isinstance(value, str | float | int) else value
+
+
 def _thresholds(values: tuple[float, ...]) -> tuple[float, ...]:
     if not values or not all(0 < value <= 1 for value in values):
         raise ValueError("expected temporal IoUs above 0 and up to 1, for instance 0.3, 0.5")
@@ -50,8 +55,8 @@ def _thresholds(values: tuple[float, ...]) -> tuple[float, ...]:
 class TemporalOptions(Section):
     """How segments are scored. Annotations labelled as in ``ignore_labels`` are no class."""
 
-    tiou: Annotated[tuple[float, ...], AfterValidator(_thresholds)] = Field(
-        _TIOU, description="The thresholds of temporal IoU."
+    tiou: Annotated[tuple[float, ...], BeforeValidator(_listed), AfterValidator(_thresholds)] = (
+        Field(_TIOU, description="The thresholds of temporal IoU.")
     )
     subset: str | None = Field(
         None, description="Which subset; default: the annotated one, or the one predicted."

@@ -100,7 +100,8 @@ def _size(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             width, height = image.size
             turned = image.getexif().get(ExifTags.Base.Orientation) in _LYING
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
+    except (OSError, ValueError, SyntaxError, ModuleNotFoundError) as error:
+        strange = isinstance(error, UnidentifiedImageError | ModuleNotFoundError)
+        reason = "not an image" if strange else error  # Ultralytics asks for a HEIF package first
         raise DataError(f"{path}: cannot be read ({reason})") from None
     return (height, width) if turned else (width, height)

@@ -6,14 +6,15 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
-from backend.analysis.text import said
+from backend.analysis.text import level, p_value, said, scored_on, share
+from backend.analysis.weights import summary
 from backend.core.records import Comparison, Contender, LayerChange, MetricDelta
 from dashboard import ids
 from dashboard.components.cards import facts, panel, state_link, verdict_badge
-from dashboard.components.gains import changes, gallery, units
+from dashboard.components.gains import changes, family, gallery, units
 from dashboard.components.graph import graph
 from dashboard.figures.comparison import forest, telling, weights
-from dashboard.formatting import count, moment, number, percent, signed
+from dashboard.formatting import count, moment, number, signed
 from dashboard.view import View
 
 
@@ -28,12 +29,12 @@ def detail(comparison: Comparison) -> str:
     d, target = comparison.headline, comparison.target
     text = f"{d.name} {signed(d.delta)} ({number(d.baseline)} → {number(d.candidate)})"
     if d.low is not None and d.high is not None:
-        text += f", {comparison.confidence:.0%} interval {signed(d.low)} to {signed(d.high)}"
+        text += f", {level(comparison.confidence)} interval {signed(d.low)} to {signed(d.high)}"
     if d.wins is not None:
-        text += f"; ahead in {percent(d.wins)} of {comparison.replicates:,} bootstrap replicates"
+        text += f"; ahead in {share(d.wins)} of {comparison.replicates:,} bootstrap replicates"
     if d.p_value is not None:
-        text += f"; permutation p {number(d.p_value)}"
-    return f"{text} over {count(target.units, target.unit)} of {target.split}."
+        text += f"; permutation p {p_value(d.p_value)}"
+    return f"{text}; on {scored_on(target.units, target.unit, target.split)}."
 
 
 def banner(comparison: Comparison) -> Any:
@@ -63,12 +64,13 @@ def evidence(comparison: Comparison, rivals: Sequence[Comparison], view: View, s
         note="Candidate against baseline; the grey band counts as equivalent.",
     )
     classes = panel(
-        f"{comparison.primary} per class",
+        f"{comparison.target.class_metric or comparison.primary} per class",
         _forest("classes", per_class, comparison, scheme),
         note=_class_note(comparison.target.per_class, per_class),
     )
     target = comparison.target
-    wide = [units(target), gallery(target), changes(comparison), _weights(comparison, scheme)]
+    wide = [family(comparison.family), units(target), gallery(target), changes(comparison),
+            _weights(comparison, scheme)]  # fmt: skip
     parts = [
         html.Div([metrics, _forgetting(comparison, scheme)], className="stack"),
         html.Div([classes, _errors(comparison, scheme)], className="stack"),
@@ -77,7 +79,7 @@ def evidence(comparison: Comparison, rivals: Sequence[Comparison], view: View, s
     return html.Section(
         [
             _evidence_head(comparison, rivals, view),
-            *(_warning(text) for text in comparison.warnings),
+            _warnings(comparison.warnings),
             html.Div(parts, className="evidence"),
             panel("Conditions", facts(_conditions(comparison))),
         ],
@@ -119,8 +121,8 @@ def _forgetting(comparison: Comparison, scheme: str) -> Any:
     return panel(
         "Forgetting on the source",
         _forest("source", source.metrics, comparison, scheme),
-        note=f"The same two checkpoints on {source.split} of the source, "
-        f"{count(source.units, source.unit)}.",
+        note=f"The same two checkpoints on "
+        f"{scored_on(source.units, source.unit, source.split)} of the source.",
     )
 
 
@@ -156,7 +158,7 @@ def _forest(name: str, deltas: Sequence[MetricDelta], comparison: Comparison, sc
         rows = [d for d, own in zip(known, margins, strict=True) if own == margin]
         part = name if number_ == 0 else f"{name}-{number_}"
         figure = forest(rows, margin, scheme, f"{part}-{comparison.key}")
-        label = f"Differences with {comparison.confidence:.0%} intervals: {part}"
+        label = f"Differences with {level(comparison.confidence)} intervals: {part}"
         figures.append(graph(ids.graph(ids.EVIDENCE, part), figure, label))
     return html.Div(figures)
 
@@ -168,10 +170,10 @@ def _conditions(c: Comparison) -> list[tuple[str, Any]]:
     return [
         ("Baseline", _contender(c.baseline)),
         ("Candidate", _contender(c.candidate)),
-        ("Data", html.Span(f"{c.target.data}, {c.target.split}", title=c.target.data_digest)),
+        ("Data", ", ".join(filter(None, [c.target.data, c.target.split]))),
         ("Digest", html.Code(c.target.data_digest[:12], title=c.target.data_digest)),
         ("Resampled", f"{count(c.target.units, c.target.unit)}, {c.replicates:,} replicates"),
-        ("Interval", f"{c.confidence:.0%}, equal within ±{number(c.margin)}"),
+        ("Interval", f"{level(c.confidence)}, equal within ±{number(c.margin)}"),
         ("Evaluator", ", ".join(filter(None, [c.target.evaluator, settings]))),
         ("Seed", str(c.seed)),
         ("Made", moment(c.created)),
@@ -180,7 +182,7 @@ def _conditions(c: Comparison) -> list[tuple[str, Any]]:
 
 def _contender(side: Contender) -> Any:
     checkpoint = side.checkpoint
-    text = f"{side.label}, epoch {checkpoint.epoch}"
+    text = f"{side.label}, epoch {checkpoint.epoch}" if checkpoint.epoch else side.label
     return html.Span([text, " ", html.Code(checkpoint.sha256[:12], title=checkpoint.path)])
 
 
@@ -195,21 +197,16 @@ def _class_note(all_: Sequence[MetricDelta], shown: Sequence[MetricDelta]) -> st
 
 
 def _layer_note(layers: Sequence[LayerChange]) -> str:
-    still = sum(1 for layer in layers if layer.relative == 0)
-    skipped = [layer for layer in layers if layer.relative is None]
-    moved = (
-        f"{still} of {count(len(layers), 'layer')} did not move" if still else "All layers moved"
-    )
-    notes = [moved] if layers else []
-    if skipped:
-        reasons = sorted({layer.note for layer in skipped if layer.note})
-        why = f" ({', '.join(reasons)})" if reasons else ""
-        notes.append(f"{len(skipped)} not comparable{why}")
-    return "; ".join(notes) + ("." if notes else "")
+    skipped = (layer.note for layer in layers if layer.relative is None and not layer.identical)
+    why = ", ".join(sorted(filter(None, set(skipped))))
+    return " ".join(filter(None, [summary(layers), f"Not compared: {why}." if why else ""]))
 
 
-def _warning(text: str) -> Any:
-    return dmc.Alert(text, color="yellow", variant="light", className="warning")
+def _warnings(texts: Sequence[str]) -> Any:
+    if not texts:
+        return None
+    listed = html.Ul([html.Li(text) for text in texts])
+    return dmc.Alert(listed, color="yellow", variant="light", className="warning")
 
 
 def _none(text: str) -> Any:

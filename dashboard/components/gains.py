@@ -1,4 +1,4 @@
-"""Where a difference comes from: kinds of errors, units that changed most, and what else did."""
+"""Where a difference comes from and what stands beside it: units, other candidates, changes."""
 
 import base64
 from collections.abc import Sequence
@@ -8,15 +8,24 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
-from backend.core.records import Change, Comparison, DataComparison, Picture, UnitDelta
-from dashboard.components.cards import panel
+from backend.analysis.text import level, p_value
+from backend.core.records import (
+    Change,
+    Comparison,
+    DataComparison,
+    Family,
+    FamilyMember,
+    Picture,
+    UnitDelta,
+)
+from dashboard.components.cards import panel, verdict_badge
 from dashboard.formatting import number, plain, signed
 
 SHOWN_UNITS = 5
 _CHANGE_TITLES = {"config": "Config", "data": "Data", "code": "Code", "environment": "Environment"}
 _LEGEND = (
     ("ground truth", "truth"),
-    ("found", "right"),
+    ("right", "right"),
     ("wrong", "false"),
     ("missed", "missed"),
 )
@@ -38,8 +47,12 @@ def units(data: DataComparison) -> Any:
 
 def gallery(data: DataComparison) -> Any:
     """The same units drawn, old left and new right; nothing where no file is left."""
-    drawn = [figure for picture in data.pictures if (figure := _figure(picture, data)) is not None]
-    if not drawn:
+    columns = [
+        html.Div([html.Div(title, className="gallery-title"), *drawn], className="stack")
+        for title, gained in (("Gains", True), ("Losses", False))
+        if (drawn := _drawn(data, gained))
+    ]
+    if not columns:
         return None
     legend = [
         html.Span([html.Span(className=f"swatch {name}"), label], className="swatch-label")
@@ -47,10 +60,50 @@ def gallery(data: DataComparison) -> Any:
     ]
     return panel(
         f"{data.unit.capitalize()}s that changed most, drawn",
-        html.Div(drawn, className="gallery", tabIndex=0),
+        html.Div(columns, className="gallery two-columns", tabIndex=0),
         aside=html.Div(legend, className="swatches"),
-        note="Old left, new right; detections with a confidence of at least 0.25.",
+        note="Old left, new right, each from the confidence at which its F1 is taken.",
     )
+
+
+def _drawn(data: DataComparison, gained: bool) -> list[Any]:
+    """The units that gained, or those that lost, as far as their files are left."""
+    wanted = (p for p in data.pictures if (p.unit.delta > 0) == gained)
+    return [figure for picture in wanted if (figure := _figure(picture, data)) is not None]
+
+
+def family(found: Family | None) -> Any:
+    """All candidates that were compared with the baseline at once; nothing where it was one."""
+    if found is None:
+        return None
+    names = ("Candidate", "Old", "New", "Difference", f"{level(found.confidence)} interval", "p")
+    head = [html.Th(names[0], scope="col"),
+            *(html.Th(name, className="num", scope="col") for name in names[1:]),
+            html.Th("Verdict", scope="col")]  # fmt: skip
+    note = (
+        f"{found.metric}: intervals hold for all {len(found.members)} at once and p-values are "
+        "adjusted for their number (max-statistic), unlike those of one comparison."
+    )
+    rows = [_member(member, found.baseline_value) for member in found.members]
+    warnings = [dmc.Text(text, size="sm", c="dimmed", mt="xs") for text in found.warnings]
+    return panel(f"All candidates against {found.baseline}", _table(head, rows), *warnings,
+                 note=note)  # fmt: skip
+
+
+def _member(member: FamilyMember, old: float | None) -> Any:
+    known = member.low is not None and member.high is not None
+    numbers = (
+        number(old),
+        number(member.value),
+        signed(member.delta),
+        f"{signed(member.low)} to {signed(member.high)}" if known else "–",
+        p_value(member.p_value),
+    )
+    return html.Tr(
+        [html.Th(member.label, scope="row"),
+         *(html.Td(text, className="num") for text in numbers),
+         html.Td(verdict_badge(member.verdict, "xs"))]
+    )  # fmt: skip
 
 
 def changes(comparison: Comparison) -> Any:
@@ -63,10 +116,19 @@ def changes(comparison: Comparison) -> Any:
 
 
 def _nothing(comparison: Comparison) -> str:
-    known = comparison.baseline.params and comparison.candidate.params
-    if known:
-        return "Config, data, code and environment of both trainings are the same."
-    return "How these were trained is not known, so nothing can be said."
+    sides = (comparison.baseline, comparison.candidate)
+    told = {
+        "config": all(side.params for side in sides),
+        "data": all(side.data for side in sides),
+        "code": all(side.code for side in sides),
+        "environment": all(side.environment for side in sides),
+    }
+    known = [name for name, both in told.items() if both]
+    if not known:
+        return "How these were trained is not known, so nothing can be said."
+    said = f"{', '.join(known).capitalize()} of both trainings are the same."
+    unknown = [name for name in told if name not in known]
+    return f"{said} Not known of both: {', '.join(unknown)}." if unknown else said
 
 
 def _change(change: Change) -> Any:

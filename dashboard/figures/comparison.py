@@ -40,7 +40,16 @@ def forest(
         yaxis={"showgrid": False, "ticksuffix": "  ", "fixedrange": True,
                "categoryorder": "array", "categoryarray": [d.name for d in reversed(rows)]},
     )  # fmt: skip
+    _keep_to_shares(figure, rows)
     return figure
+
+
+def _keep_to_shares(figure: go.Figure, rows: Sequence[MetricDelta]) -> None:
+    """Two shares differ by one at most; wider intervals, of very few units, run off the axis."""
+    ends = [end for d in rows for end in (d.low, d.high) if end is not None]
+    shares = all(abs(value) <= 1 for d in rows for value in (d.baseline or 0, d.candidate or 0))
+    if shares and ends and (min(ends) < -1 or max(ends) > 1):
+        figure.update_xaxes(range=[max(min(ends), -1) - 0.02, min(max(ends), 1) + 0.02])
 
 
 def interval_text(delta: MetricDelta) -> str:

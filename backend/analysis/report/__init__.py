@@ -3,6 +3,7 @@
 blocks.py        what a report is made of
 comparison.py    old versus new; deltas.py and conditions.py are parts of it
 course.py        what a run's events say, epoch by epoch
+trends.py        the trend of one curve
 conclusions.py   sentences that follow from a curve, each with its numbers
 outlook.py       sentences about a run's end, its evaluation and its comparisons
 run.py           one training; settings.py and results.py are parts of it

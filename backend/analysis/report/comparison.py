@@ -35,7 +35,7 @@ def document(comparison: Comparison) -> Document:
         "## On the target data",
         deltas.metrics(comparison.target.metrics, comparison.confidence),
         *_per_class(comparison, comparison.target),
-        *deltas.errors(comparison.target, comparison.primary, comparison.confidence),
+        *deltas.errors(comparison.target, comparison.confidence),
         *deltas.units(comparison.target),
         *map(_photo, comparison.target.pictures),
         *_forgetting(comparison),
@@ -51,7 +51,7 @@ def document(comparison: Comparison) -> Document:
 def _verdict_sentence(comparison: Comparison) -> str:
     head, target = comparison.headline, comparison.target
     new, old = (f"**{cell(s.label)}**" for s in (comparison.candidate, comparison.baseline))
-    where = f"{text.plural(target.units, target.unit)} of '{cell(target.split)}'"
+    where = cell(text.scored_on(target.units, target.unit, target.split))
     sentence = f"{new} {text.said(head.verdict)} {old} in {cell(head.name)} on {where}: "
     if head.delta is None:
         return sentence + "the metric is undefined on one side."
@@ -80,9 +80,8 @@ def _per_class(comparison: Comparison, data: DataComparison) -> list[Block]:
     by_chance = decided * (1 - comparison.confidence)
     metric = cell(data.class_metric or comparison.primary)
     note = (
-        f"{metric} of each class. Each interval stands for itself: among {decided} classes "
-        f"without any real change, up to about {by_chance:.1f} would come out as better or worse "
-        "by chance."
+        f"{metric} of each class. Each interval stands for itself: without any real change, "
+        f"up to about {by_chance:.1f} of {decided} would come out as better or worse by chance."
     )
     table = deltas.metrics(data.per_class, comparison.confidence, "class")
     return ["### Per class", note, table]
@@ -94,7 +93,7 @@ def _forgetting(comparison: Comparison) -> list[Block]:
         return []
     delta = next(m for m in source.metrics if m.name == comparison.primary)
     sentence = (
-        f"On {text.plural(source.units, source.unit)} of '{cell(source.split)}' of the source "
+        f"On {cell(text.scored_on(source.units, source.unit, source.split))} of the source "
         f"domain, {cell(delta.name)} is {text.number(delta.baseline)} with the old and "
         f"{text.number(delta.candidate)} with the new one"
     )

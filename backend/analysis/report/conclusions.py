@@ -6,17 +6,18 @@ interval) and a scatter about it.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from backend.analysis import text
-from backend.analysis.epochs import MARGIN, EpochChange, EpochComparison, compare_epochs
+from backend.analysis.epochs import (
+    ENOUGH,
+    MARGIN,
+    EpochChange,
+    compare_epochs,
+)
 from backend.analysis.report.blocks import cell
-from backend.analysis.report.course import Course, Curve
-from backend.core.records import Direction
-
-LEAST = 5
-"""With fewer values even an unbroken rise has an interval of the slope that means little."""
+from backend.analysis.report.course import Course
+from backend.analysis.report.trends import Trend, Watched, compared, trend_of
 
 LATE = 3
 """Only if its best value is among so many last ones is a metric said to be still improving."""
@@ -28,70 +29,6 @@ class Remark(NamedTuple):
     rule: str
     said: str
     step: str = ""
-
-
-@dataclass(frozen=True)
-class Trend:
-    """The slope per epoch over ``first`` to ``last``; ``up`` None: it may be zero."""
-
-    first: int
-    last: int
-    measured: int
-    slope: float
-    low: float
-    high: float
-
-    @property
-    def up(self) -> bool | None:
-        if self.low > 0:
-            return True
-        return False if self.high < 0 else None
-
-    def said(self) -> str:
-        """Its numbers."""
-        return (
-            f"{text.significant(self.slope)} per epoch (95 % interval "
-            f"{text.significant(self.low)} to {text.significant(self.high)}) over epochs "
-            f"{self.first} to {self.last} ({self.measured} measured)"
-        )
-
-
-@dataclass(frozen=True)
-class Watched:
-    """The headline metric of one run. ``planned`` is the epoch that it was to reach."""
-
-    name: str
-    direction: Direction
-    curve: Curve
-    planned: int
-
-    @property
-    def share(self) -> bool:
-        """Is this a share from 0 to 1, for which a margin of importance is known?"""
-        within = all(0 <= value <= 1 for value in self.curve.values())
-        return self.direction == "maximize" and within
-
-    @property
-    def best(self) -> int:
-        """The first epoch with the best value."""
-        sign = 1 if self.direction == "maximize" else -1
-        return max(self.curve, key=lambda epoch: (sign * self.curve[epoch], -epoch))
-
-    def good(self, trend: Trend) -> bool | None:
-        """Does it get better? None: neither is shown."""
-        return None if trend.up is None else trend.up == (self.direction == "maximize")
-
-
-def trend_of(name: str, curve: Curve) -> Trend | None:
-    """The trend of the last measured epochs; None where there are too few."""
-    epochs = list(curve)
-    if len(epochs) < LEAST:
-        return None
-    change = _compared(name, None, curve, (epochs[-2], epochs[-1])).metrics[0]
-    if change.slope is None or change.slope_low is None or change.slope_high is None:
-        return None
-    first, last = change.window or (epochs[0], epochs[-1])
-    return Trend(first, last, change.measured, change.slope, change.slope_low, change.slope_high)
 
 
 def conclude(course: Course) -> list[Remark]:
@@ -214,7 +151,7 @@ def about_last_two(watched: Watched) -> list[Remark]:
     if len(epochs) < 2:
         return []
     pair = (epochs[-2], epochs[-1])
-    found = _compared(watched.name, watched.direction, watched.curve, pair)
+    found = compared(watched.name, watched.direction, watched.curve, pair)
     change = found.metrics[0]
     assert change.delta is not None
     by = f"{cell(watched.name)} by {_signed(change.delta)}"
@@ -242,6 +179,8 @@ def _undecided(watched: Watched, change: EpochChange) -> list[str]:
         reasons.append(
             f"no more than two epochs of this scatter differ by ({text.number(change.limit, 4)})"
         )
+    if change.measured < ENOUGH:
+        reasons.append(f"{change.measured} measured epochs are too few to know the scatter")
     return reasons
 
 
@@ -308,12 +247,6 @@ def about_overfitting(course: Course) -> list[Remark]:
 def steps_of(remarks: Iterable[Remark]) -> list[str]:
     """What to do next, each thing once."""
     return list(dict.fromkeys(remark.step for remark in remarks if remark.step))
-
-
-def _compared(
-    name: str, direction: Direction | None, curve: Curve, pair: tuple[int, int]
-) -> EpochComparison:
-    return compare_epochs({name: curve}, {name: direction}, pair, headline=name)
 
 
 def _signed(value: float) -> str:

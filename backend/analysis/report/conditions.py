@@ -7,6 +7,7 @@ from backend.analysis import text
 from backend.analysis.changes import changes
 from backend.analysis.report.blocks import Block, cell, code, facts, table
 from backend.analysis.report.settings import value_of
+from backend.analysis.weights import summary
 from backend.core.records import Comparison, Contender, DataComparison, LayerChange
 
 METHODS = {"bca": "BCa", "percentile": "expanded percentile", "student": "Student's"}
@@ -16,10 +17,9 @@ def weights(layers: Sequence[LayerChange]) -> list[Block]:
     """How far each layer moved."""
     if not layers:
         return []
-    same = sum(layer.identical or layer.note == "equal to the bit" for layer in layers)
     note = (
         "Distance of the new weights from the old, relative to the old weights' size "
-        f"(Euclidean norms). {same} of {len(layers)} layers are equal to the bit."
+        f"(Euclidean norms). {cell(summary(layers))}"
     )
     rows = [
         (
@@ -76,10 +76,12 @@ def _statistics(comparison: Comparison) -> str:
     target = comparison.target
     used = {delta.interval for delta in target.metrics if delta.interval}
     methods = " or ".join(METHODS.get(name, name) for name in sorted(used)) or "percentile"
+    tested = any(delta.p_value is not None for delta in target.metrics)
+    test = f"paired permutation test, {comparison.permutations:,} swaps; " if tested else ""
     return (
         f"paired bootstrap over {target.unit}s, {comparison.replicates:,} replicates, seed "
-        f"{comparison.seed}; {methods} intervals at {text.level(comparison.confidence)}; margin "
-        f"±{comparison.margin:g}"
+        f"{comparison.seed}; {methods} intervals at {text.level(comparison.confidence)}; {test}"
+        f"margin ±{comparison.margin:g}"
     )
 
 
@@ -95,11 +97,8 @@ def _side(side: Contender) -> str:
 
 
 def _data(data: DataComparison) -> tuple[str, str]:
-    return (
-        f"{data.role} data",
-        f"{code(data.data)}, split '{cell(data.split)}', {text.plural(data.units, data.unit)}, "
-        f"sha256 {code(data.data_digest[:12])}",
-    )
+    on = cell(text.scored_on(data.units, data.unit, data.split))
+    return f"{data.role} data", f"{code(data.data)}, {on}, sha256 {code(data.data_digest[:12])}"
 
 
 def _buffers(layer: LayerChange) -> str:

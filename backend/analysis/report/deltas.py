@@ -37,13 +37,13 @@ def metrics(deltas: Sequence[MetricDelta], confidence: float, first: str = "metr
     return table([column.head for column in shown], rows, left=1)
 
 
-def errors(data: DataComparison, primary: str, confidence: float) -> list[Block]:
+def errors(data: DataComparison, confidence: float) -> list[Block]:
     """What each kind of error costs either side."""
     if not data.errors:
         return []
     note = (
-        f"How much {cell(primary)} each side would gain if one kind of error were mended, all "
-        "else as it is; less is better."
+        "How much AP at IoU 0.5 each side would gain if one kind of error were mended, all else "
+        "as it is (TIDE); less is better."
     )
     return ["### Kinds of error", note, metrics(data.errors, confidence, "error")]
 

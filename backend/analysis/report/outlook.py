@@ -78,8 +78,8 @@ def verdict(comparison: Comparison) -> str:
     if head.low is not None:
         level = text.level(comparison.confidence)
         said += f": {text.signed(head.delta)} ({level} interval {text.interval(head)})"
-    units = text.plural(data.units, data.unit)
-    return f"{said}, on {units} of '{cell(data.split)}' (comparison `{comparison.key}`)."
+    where = cell(text.scored_on(data.units, data.unit, data.split))
+    return f"{said}, on {where} (comparison `{comparison.key}`)."
 
 
 def about_findings(findings: Iterable[Finding]) -> list[Remark]:

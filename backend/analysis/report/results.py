@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from backend.analysis import text
 from backend.analysis.report.blocks import Block, cell, code, table
-from backend.analysis.report.conclusions import Watched
 from backend.analysis.report.course import Course
+from backend.analysis.report.trends import Watched
 from backend.core.records import EvalReport
 
 MOST_ROWS = 60
@@ -87,7 +87,7 @@ def evaluation(report: EvalReport | None) -> list[Block]:
         return []
     said = (
         f"{code(report.checkpoint.rsplit('/', 1)[-1])} on "
-        f"{text.plural(report.units, report.unit)} of '{cell(report.split)}', by "
+        f"{cell(text.scored_on(report.units, report.unit, report.split))}, by "
         f"{cell(report.evaluator)}"
     )
     settings = ", ".join(f"{cell(k)} {cell(v)}" for k, v in sorted(report.settings.items()))

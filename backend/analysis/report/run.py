@@ -47,6 +47,11 @@ class Training:
     other: Run | None = None
     because: str = ""
 
+    @property
+    def imported(self) -> bool:
+        """Was it trained by another program?"""
+        return "imported" in self.run.tags
+
 
 def document(training: Training, curves: Sequence[Drawing] = ()) -> Document:
     """The whole report: what follows first, then what it rests on."""
@@ -64,7 +69,7 @@ def document(training: Training, curves: Sequence[Drawing] = ()) -> Document:
         *results_per_epoch(course),
         *losses_per_epoch(course),
         *curves,
-        *_speed(course),
+        *_speed(training),
         *_checkpoints(training),
         *evaluation(course.evaluated),
         *_old_and_new(training),
@@ -170,8 +175,7 @@ def _verified(course: Course) -> str:
 def _course(training: Training) -> list[Block]:
     run, course = training.run, training.course
     epochs = course.epochs
-    imported = "imported" in run.tags
-    starts = () if imported else course.starts  # an importer starts again at each go
+    starts = () if training.imported else course.starts  # an importer starts again at each go
     resumed = [str(start.resumed_from) for start in starts if start.resumed_from is not None]
     rows = [
         ("status", f"{run.status}{f': {cell(run.reason)}' if run.reason else ''}"),
@@ -181,7 +185,7 @@ def _course(training: Training) -> list[Block]:
         ("resumed from epoch", ", ".join(resumed)),
         ("validated at epochs", _spans(list(course.curves.get(course.headline, {})))),
         ("checkpoints ranked by", code(course.headline)),
-        ("imported from", code(run.tags.get("source", "")) if imported else ""),
+        ("imported from", code(run.tags.get("source", "")) if training.imported else ""),
     ]
     return ["## Course of the training", facts(rows)]
 
@@ -203,10 +207,13 @@ def _spans(epochs: Sequence[int]) -> str:
     return ", ".join(map(str, epochs))
 
 
-def _speed(course: Course) -> list[Block]:
+def _speed(training: Training) -> list[Block]:
+    course = training.course
+    seconds = list(course.seconds.values())
+    if training.imported and len(seconds) < len(course.epochs) - 1:
+        seconds = []  # epochs that share a time have that of a file, which says nothing of speed
     rows = []
-    if course.seconds:
-        seconds = list(course.seconds.values())
+    if seconds:
         rows.append(
             ("time per epoch, validation included (median)", text.minutes(median(seconds)))
         )

@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from backend.cli import importing
-from backend.core.errors import StoreError
+from backend.core.errors import ComparisonError, StoreError
 from backend.tracking.home import Home
 from tests.support.foreign_runs import MDFED, brief_tables, write
 
@@ -45,3 +45,22 @@ def test_json_output_and_a_headline_of_ones_own(home: Home, tmp_path: Path) -> N
     )
     assert (answer["values"], answer["headline"], answer["status"]) == (12, "val/loss", "finished")
     assert answer["best_epoch"] == 2
+
+
+def test_a_chosen_name_stays(home: Home, tmp_path: Path) -> None:
+    file = write(tmp_path / "t.csv", "epoch,mAP\n1,0.5\n2,0.6\n")
+    assay(home, "import", "csv", str(file), "--name", "first try")
+    write(file, "epoch,mAP\n1,0.5\n2,0.6\n3,0.7\n")
+    assay(home, "import", "csv", str(file))
+    assert "Epoch 3 against epoch 1" in assay(home, "epochs", "first try", "1", "3")
+    assay(home, "import", "csv", str(file), "--name", "second try")
+    with pytest.raises(StoreError, match="no run 'first try'"):
+        assay(home, "epochs", "first try", "1", "3")
+
+
+def test_a_headline_of_the_question(home: Home, tmp_path: Path) -> None:
+    file = write(tmp_path / "t.csv", "epoch,mAP,loss\n1,0.5,3\n2,0.6,2\n")
+    assay(home, "import", "csv", str(file))
+    assert "train/loss is" in assay(home, "epochs", "t", "1", "2", "--headline", "loss")
+    with pytest.raises(ComparisonError, match="no metric 'F1'"):
+        assay(home, "epochs", "t", "1", "2", "--headline", "F1")

@@ -140,6 +140,7 @@ def test_nothing_but_the_run_is_left_in_the_work_directory(run: Training) -> Non
         "ultralytics/weights/last.pt",
         "evaluation/predictions.json",
         "evaluation/ground_truth.json",
+        "evaluation/evidence.npz",
     }
 
 

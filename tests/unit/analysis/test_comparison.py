@@ -271,6 +271,21 @@ def test_what_the_numbers_do_not_say_is_warned_of(reports: Reports) -> None:
     )
 
 
+def test_files_of_predictions_are_not_called_weights(reports: Reports) -> None:
+    sides = [
+        contender(one.predictions).model_copy(
+            update={"checkpoint": contender("x").checkpoint.model_copy(
+                update={"path": one.predictions, "sha256": one.predictions}
+            )}
+        )
+        for one in reports
+    ]  # fmt: skip
+
+    assert compared(reports, old=sides[0], new=sides[1]).warnings == (
+        "One run per side speaks for these two files of predictions, not for their recipes.",
+    )
+
+
 def test_the_best_of_many_trials_is_named(reports: Reports) -> None:
     picked = Selection(study="rates", trials=30, metric="val/mAP50-95")
     new = contender("new").model_copy(update={"selection": picked})
@@ -497,7 +512,7 @@ def test_the_same_file_on_both_sides_is_warned_of(reports: Reports) -> None:
         settings=FEW,
     )  # fmt: skip
 
-    assert "Both sides are the same weight file, so any difference is zero." in result.warnings
+    assert "Both sides are the same file, so any difference is zero." in result.warnings
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.analysis.epochs import EpochChange, compare_epochs, curves_of, directions_of
+from backend.analysis.epochs import (
+    EpochChange,
+    compare_epochs,
+    curves_of,
+    directions_of,
+    metric_named,
+)
 from backend.core.errors import ComparisonError
 from backend.core.events import Envelope, MetricsLogged, RunStarted
 from backend.core.records import Direction, MetricSpec
@@ -129,6 +135,23 @@ def test_one_sentence_for_each_bad_question() -> None:
         head({1: 0.1, 2: 0.2}, 1, 7)
     with pytest.raises(ComparisonError, match="no first event"):
         curves_of([])
+
+
+def test_a_metric_may_be_named_without_its_split() -> None:
+    keys = ("train/loss", "val/loss", "val/mAP")
+    assert metric_named("mAP", keys) == "val/mAP"
+    assert metric_named("loss", keys) == "val/loss"
+    assert metric_named("train/loss", keys) == "train/loss"
+    with pytest.raises(ComparisonError, match="no metric 'F1' in the run; there is: train/loss"):
+        metric_named("F1", keys)
+
+
+def test_numbers_have_two_digits_on_both_sides_of_a_power_of_ten() -> None:
+    curve = {epoch: 0.68 + epoch * 0.00001 for epoch in range(1, 30)}
+    result = compare_epochs(
+        {"val/mAP": curve}, {"val/mAP": "maximize"}, (5, 29), headline="val/mAP"
+    )
+    assert "+0.0010 points per epoch (95 % interval +0.0010 to +0.0010" in result.sentences[1]
 
 
 def test_curves_hold_the_last_value_of_each_epoch() -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from backend.analysis.families import compare_family
+from backend.analysis.families import _simultaneous, compare_family
 from backend.analysis.settings import ComparisonSettings
 from backend.core.errors import ComparisonError
 from backend.core.records import Family, FamilyMember
@@ -96,12 +96,38 @@ def test_few_units_have_no_p_value_and_one_has_no_interval() -> None:
     assert (one.members[0].low, one.members[0].verdict) == (None, "undecided")
 
 
+def alike(units: int, hits: int) -> CountEvidence:
+    """The same in every unit, so that no resample differs from another."""
+    return CountEvidence(np.tile(np.array([hits, 0, 4 - hits]), (units, 1, 1)))
+
+
+def test_few_units_that_all_differ_by_the_same_decide_nothing() -> None:
+    few = compare_family(COUNTS, ("old", alike(5, 1)), {"new": alike(5, 3)}, FEW).members[0]
+    many = compare_family(COUNTS, ("old", alike(30, 1)), {"new": alike(30, 3)}, FEW).members[0]
+
+    assert few.delta == many.delta
+    assert (few.low, few.verdict) == (None, "undecided")
+    assert (many.low, many.verdict) == (many.delta, "better")
+    assert many.p_value == pytest.approx(1 / 301)
+
+
+def test_a_candidate_without_the_metric_takes_nothing_from_the_others() -> None:
+    rng = np.random.default_rng(0)
+    differences = np.column_stack([rng.normal(0.5, 0.1, 300), np.full(300, np.nan)])
+
+    low, high, p = _simultaneous(differences, 50, 0.95)
+
+    assert 0 < low[0] < high[0]
+    assert p[0] < 0.05
+    assert np.isnan([low[1], high[1], p[1]]).all()
+
+
 def test_picking_from_several_is_warned_of() -> None:
     found = family(a=counted(seed=2), b=counted(seed=3))
 
     assert found.warnings == (
-        "Whichever of these 2 candidates is picked, its measured value is likely to be above "
-        "what new data will show, as it was picked on these.",
+        "Whichever of these 2 candidates is picked, its measured value is likely to be better "
+        "than new data will show, as it was picked on these.",
     )
     assert Family.model_validate_json(found.model_dump_json()) == found
 

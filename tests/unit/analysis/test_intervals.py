@@ -207,12 +207,13 @@ def test_one_unit_gives_no_interval() -> None:
     assert (found.low, found.high, found.wins, found.verdict) == (None, None, None, "undecided")
 
 
-def test_two_units_that_gain_the_same_decide_nothing() -> None:
+def test_two_units_that_gain_the_same_or_nothing_decide_nothing() -> None:
     gained, equal = ([0.2, 0.2, 0.2], [0.7, 0.7, 0.7]), ([0.2, 0.2, 0.2], [0.2, 0.2, 0.2])
 
     assert judge(paired(*gained, units=2), 0.95, 0.01).verdict == "undecided"
     assert judge(paired(*gained, units=2), 0.95, 0.01).low is None
-    assert judge(paired(*equal, units=2), 0.95, 0.01).verdict == "equivalent"
+    assert judge(paired(*equal, units=2), 0.95, 0.01).verdict == "undecided"
+    assert judge(paired(*equal, units=20), 0.95, 0.01).verdict == "equivalent"
     assert judge(paired(*gained, units=20), 0.95, 0.01).verdict == "better"
 
 

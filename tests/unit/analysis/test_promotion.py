@@ -97,6 +97,33 @@ def test_the_verdict_is_taken_at_the_policys_margin_not_the_comparisons() -> Non
     assert "equivalent at a margin of 0.01" in equal
 
 
+def test_a_margin_of_the_metrics_own_may_be_smaller_than_the_usual_one() -> None:
+    """A policy's own comparison must not fail its own check."""
+    policy = rules(margins={"mAP50-95": 0.002})
+    own = comparison(data(delta(change=0.006, spread=0.001, margin=0.002)), margin=0.002)
+
+    assert ruling(policy, own).promote
+
+
+def test_a_count_needs_no_margin_and_a_percentage_a_hundred_times_that_of_a_share() -> None:
+    fewer = delta("IDSW", change=-9.0, spread=2.0, direction="minimize", margin=0.0)
+    more = delta("edit", change=5.0, spread=2.0, margin=0.01)
+    tracked, spotted = data(fewer, task="tracking"), data(more, task="spotting")
+
+    assert ruling(rules(primary="IDSW"), comparison(tracked, primary="IDSW")).promote
+    (refused,) = failures(ruling(rules(primary="edit"), comparison(spotted, primary="edit")))
+    assert "made with a margin of 0.01; the policy requires 1." in refused
+
+
+def test_a_gain_that_the_permutation_test_does_not_confirm_is_refused() -> None:
+    doubtful = comparison(data(delta(p_value=0.2)))
+
+    assert failures(ruling(rules(), doubtful)) == [
+        "fail: a permutation test does not confirm that mAP50-95 is better (p 0.200)."
+    ]
+    assert ruling(rules(), comparison(data(delta(p_value=0.02)))).promote
+
+
 @pytest.mark.parametrize(
     ("policy", "changes", "sentence"),
     [
@@ -481,3 +508,5 @@ def test_a_policy_says_how_the_comparison_is_made() -> None:
 def test_a_misspelt_key_of_a_policy_is_named() -> None:
     with pytest.raises(ConfigError, match=r"unknown key 'min_unit' \(did you mean 'min_units'"):
         validate(Policy, {"min_unit": 3}, "mine.yaml")
+    with pytest.raises(ConfigError, match=r"margins.*greater than or equal to 0"):
+        validate(Policy, {"margins": {"HOTA": -0.1}}, "mine.yaml")

@@ -30,6 +30,24 @@ def test_improvement_counts_pairs_with_ties_half() -> None:
     )
 
 
+def test_improvement_is_unknown_where_a_run_has_no_value() -> None:
+    old, new = np.array([[1.0, 2], [1, np.nan]]), np.array([[3.0], [3]])
+
+    np.testing.assert_array_equal(improvement(old, new, "maximize"), [1, np.nan])
+    np.testing.assert_array_equal(improvement(old, new, "minimize"), [0, np.nan])
+
+
+def test_few_units_and_seeds_that_are_all_alike_decide_nothing() -> None:
+    def alike(units: int, hits: int) -> list[CountEvidence]:
+        return [CountEvidence(np.tile(np.array([hits, 0, 4 - hits]), (units, 1, 1)))] * 3
+
+    few = compare_recipes(COUNTS, alike(5, 1), alike(5, 3), FEW)
+    many = compare_recipes(COUNTS, alike(30, 1), alike(30, 3), FEW)
+
+    assert (few.low, few.baseline.low, few.verdict) == (None, None, "undecided")
+    assert (many.low, many.high, many.verdict) == (many.delta, many.delta, "better")
+
+
 def test_a_better_recipe_is_found() -> None:
     found = compare_recipes(COUNTS, runs(5), runs(5, 0.75, first=10), FEW)
 

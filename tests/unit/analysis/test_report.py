@@ -55,7 +55,11 @@ def whole() -> str:
             source=data(delta(change=-0.2, verdict="worse"), role="source"),
             weights=(
                 LayerChange(
-                    layer="model.0", parameters=432, relative=0.0, note="equal to the bit"
+                    layer="model.0",
+                    parameters=432,
+                    relative=0.0,
+                    note="equal to the bit",
+                    identical=True,
                 ),
                 LayerChange(
                     layer="model.1",
@@ -92,7 +96,8 @@ def test_the_verdict_comes_first() -> None:
         "On 80 images of 'holdout' of the source domain, mAP50-95 is 0.400 with the old and 0.200 "
         "with the new one: the new one has forgotten more.",
         "| mAP50-95 | 0.400 | 0.200 | −0.200 | −0.220 to −0.180 | 90 % | worse |",
-        "(Euclidean norms). 1 of 3 layers are equal to the bit.",
+        "(Euclidean norms). 1 of 3 layers are equal to the bit, buffers included; 1 moved, most "
+        "model.1 by 3.7%; 1 could not be compared.",
         "| `model.0` | 432 | 0.00 % | – | equal to the bit |",
         "| `model.1` | 12,345 | 3.71 % | 1 of 4 |  |",
         "| `model.2` | 9 | – | – | x has shape 1 |",
@@ -155,6 +160,21 @@ def test_each_verdict_has_its_sentence(change: MetricDelta, words: tuple[str, st
     sentence = markdown(comparison(data(change))).splitlines()[2]
 
     assert all(word in sentence for word in words)
+
+
+def test_files_of_predictions_have_no_split() -> None:
+    report = markdown(comparison(data(split="")))
+
+    assert "mAP50-95 on 80 images: 0.400" in report
+    assert "''" not in report
+
+
+def test_errors_are_said_to_cost_what_was_measured() -> None:
+    """TIDE's costs are in AP at IoU 0.5, whatever the primary metric is."""
+    target = data().model_copy(update={"errors": (delta("missed"),)})
+
+    (note,) = (line for line in markdown(comparison(target)).splitlines() if "mended" in line)
+    assert note.startswith("How much AP at IoU 0.5 each side would gain")
 
 
 def test_a_small_report_says_only_what_is_known() -> None:
@@ -230,6 +250,7 @@ def test_several_candidates_at_once() -> None:
         (-0.026, "−0.026"),
         (0.0, "0"),
         (12345.0, "+12345"),
+        (0.0999, "+0.10"),
         (3e-9, "+3.0e−09"),
     ],
 )

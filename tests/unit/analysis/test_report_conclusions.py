@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from backend.analysis.report import outlook
-from backend.analysis.report.conclusions import Remark, Watched, conclude, trend_of
+from backend.analysis.report.conclusions import Remark, conclude
 from backend.analysis.report.course import Course, course_of
+from backend.analysis.report.trends import Watched, trend_of
 from backend.core.events import MetricsLogged
 from backend.core.records import Finding
 from tests.support.comparisons import comparison, data, delta, report
@@ -59,6 +60,12 @@ def rules(curves: Curves, planned: int = 20) -> dict[str, Remark]:
 def test_a_curve_is_said_to_be_what_it_is(rule: str, yes: list[float], no: list[float]) -> None:
     assert rule in rules(curve(yes))
     assert rule not in rules(curve(no))
+
+
+def test_a_large_jump_in_a_short_curve_is_undecided_for_a_reason() -> None:
+    said = rules(curve([0.10, 0.11, 0.10, 0.11, 0.60]))["same"].said
+
+    assert said.endswith("and 5 measured epochs are too few to know the scatter.")
 
 
 def test_an_improvement_says_its_slope_and_what_is_left() -> None:

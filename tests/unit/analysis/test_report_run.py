@@ -37,6 +37,22 @@ def frozen(*violations: str) -> FreezeReported:
     )  # fmt: skip
 
 
+def speed(events: list[Envelope], **tags: str) -> str:
+    """What the report says of the speed of a run with these events."""
+    made = run.document(Training(courses.run(tags=tags), course_of(events))).markdown()
+    return made.partition("## Speed and memory")[2]
+
+
+def test_epochs_that_were_imported_with_one_time_have_no_speed() -> None:
+    """A table has no times but its file's; a later one brings the rest, three days apart."""
+    events = training(BRIEF, "val/average_mAP", 100)
+    bare = [e.model_copy(update={"time": 1e9 if e.seq < 6 else 1e9 + 3 * 86400}) for e in events]
+
+    assert "72.0 h" in speed(bare)
+    assert speed(bare, imported="csv") == ""
+    assert "60.0 s" in speed(events, imported="tensorboard")
+
+
 def whole(*violations: str) -> Training:
     """A run with something in every section."""
     events = [envelope.event for envelope in training(BRIEF, "val/average_mAP", 100)]

@@ -53,7 +53,8 @@ OPTIONS = {
     "import csv": IMPORT | {"--epoch", "--step"},
     "import json": IMPORT,
     "import predictions": {
-        *("--task", "--gt", "--pred", "--checkpoint", "--option", "--name", "--new", "--json"),
+        *("--task", "--gt", "--pred", "--checkpoint", "--set", "--option", "--name", "--new"),
+        "--json",
     },
     "report": {"--against", "--html", "--markdown", "--json"},
     "promote": {

@@ -188,7 +188,7 @@ def test_the_verdict_comes_with_its_evidence() -> None:
     banner, evidence = compare.verdict(store, news, "light", PAIR)
     said = text_of(banner)
     assert "test-near-domain #3 is better than test-near-domain #0" in said
-    assert "+0.0310 (0.5600 → 0.5910), 95% interval +0.0104 to +0.0516" in said
+    assert "+0.0310 (0.5600 → 0.5910), 95 % interval +0.0104 to +0.0516" in said
     evidences = (
         "Forgetting on the source",
         "Weights moved per layer",

@@ -113,6 +113,13 @@ def test_an_interval_may_be_unknown() -> None:
     assert forest([bare], 0.0, "light", "r").data[0].error_x.array == (0.0,)
 
 
+def test_intervals_wider_than_any_difference_of_shares_run_off_the_axis() -> None:
+    wide = made_delta("m", 0.5, 0.1, "undecided").model_copy(update={"low": -4.0, "high": 4.2})
+    assert forest([wide], 0.0, "light", "r").layout.xaxis.range == (-1.02, 1.02)
+    counts = wide.model_copy(update={"baseline": 40.0, "candidate": 44.0})
+    assert forest([counts], 0.0, "light", "r").layout.xaxis.range is None
+
+
 def test_weights_follow_the_network() -> None:
     layers = [
         LayerChange(layer="model.0", parameters=9, relative=0.0),

@@ -6,8 +6,16 @@ from typing import Any
 from PIL import Image
 
 from backend.catalog import CATALOG
-from backend.core.records import Change, Comparison, Picture, UnitDelta
-from dashboard.components.evidence import evidence
+from backend.core.records import (
+    Change,
+    Comparison,
+    Family,
+    FamilyMember,
+    LayerChange,
+    Picture,
+    UnitDelta,
+)
+from dashboard.components.evidence import detail, evidence
 from dashboard.components.gains import changes, gallery, units
 from dashboard.pages import compare
 from dashboard.view import View
@@ -63,6 +71,7 @@ def test_what_else_changed_is_listed() -> None:
 def test_nothing_changed_and_nothing_known_are_told_apart() -> None:
     same = made()
     assert "are the same" in text_of(changes(same))
+    assert "Not known of both: data, code, environment." in text_of(changes(same))
     stranger = same.candidate.model_copy(update={"params": {}})
     assert "not known" in text_of(changes(same.model_copy(update={"candidate": stranger})))
 
@@ -82,6 +91,49 @@ def test_errors_are_shown_where_they_are_known() -> None:
     assert "What errors cost" in text_of(evidence(comparison, [comparison], View(), "light"))
     without = made()
     assert "What errors cost" not in text_of(evidence(without, [without], View(), "light"))
+
+
+def test_several_candidates_are_shown_with_what_holds_for_all() -> None:
+    good = FamilyMember(label="b", value=0.7, delta=0.1, low=0.02, high=0.18, p_value=0.0004,
+                        verdict="better")  # fmt: skip
+    none = good.model_copy(update={"label": "c", "low": None, "high": None, "p_value": None})
+    several = Family(
+        task="detection", metric="mAP50-95", direction="maximize", baseline="a",
+        baseline_value=0.6, confidence=0.95, margin=0.01, replicates=1000, seed=0, units=80,
+        members=(good, none), warnings=("Picked on these.",),
+    )  # fmt: skip
+    comparison = made().model_copy(update={"family": several})
+    said = text_of(evidence(comparison, [comparison], View(), "light"))
+    for words in ("All candidates against a", "+0.0200 to +0.1800", "<0.001", "Picked on these."):
+        assert words in said
+    alone = made()
+    assert "All candidates" not in text_of(evidence(alone, [alone], View(), "light"))
+
+
+def test_classes_are_titled_by_the_metric_they_are_compared_by() -> None:
+    comparison = made(class_metric="f1", per_class=(made_delta("cat", 0.5, 0.1, "better"),))
+    assert "f1 per class" in text_of(evidence(comparison, [comparison], View(), "light"))
+
+
+def test_shares_and_levels_are_not_rounded_to_certainty() -> None:
+    head = made_delta("mAP50-95", 0.5, 0.1, "better")
+    sure = head.model_copy(update={"wins": 0.9996, "p_value": 0.0004})
+    said = detail(made(metrics=(sure,), split="").model_copy(update={"confidence": 0.995}))
+    assert "99.5 % interval" in said
+    assert ">99 % of" in said
+    assert "permutation p <0.001; on " in said
+    assert said.endswith("images.")
+
+
+def test_a_frozen_layer_is_proven_by_its_bits_and_buffers() -> None:
+    frozen = LayerChange(layer="model.0", parameters=4, relative=0.0, identical=True)
+    drifted = LayerChange(layer="model.1", parameters=4, relative=0.0, buffers=2,
+                          buffers_moved=("model.1.bn.running_mean",))  # fmt: skip
+    other = LayerChange(layer="model.2", parameters=4, relative=None, note="x has shape 1 and 2")
+    comparison = made().model_copy(update={"weights": (frozen, drifted, other)})
+    said = text_of(evidence(comparison, [comparison], View(), "light"))
+    assert "1 of 3 layers are equal to the bit, buffers included; 1 kept their weights" in said
+    assert "Not compared: x has shape 1 and 2." in said
 
 
 def test_files_of_predictions_are_compared_without_runs() -> None:

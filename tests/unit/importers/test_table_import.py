@@ -116,6 +116,8 @@ def test_an_unknown_direction_is_told(tmp_path: Path) -> None:
         ("loss\n1\n", "no column names the epoch"),
         ("epoch,loss\n1,many\n", r"line 2, column 'loss': 'many' is no number"),
         ("epoch,loss\nfirst,1\n", "'first' counts nothing"),
+        (f"epoch,loss\n{'9' * 20},1\n", "column 'epoch': '9999.* counts nothing"),
+        ("a,b," + "c," * 5000 + "d\n", r"there is: a, b, c, .{180,200} \.\.\.; name one"),
         ("epoch,loss\n1,2,3\n", "line 2: 3 cells below 2 names"),
         ("epoch,loss\n1\n2,3\n", "line 2: 1 cells below 2 names"),
         ("epoch,mAP\n1,68%\n2,69\n", r"'68%' \(line 2\) is in percent, '69' \(line 3\) is not"),

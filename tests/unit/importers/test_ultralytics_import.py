@@ -9,6 +9,10 @@ from backend.importers.source import Asked, described
 from backend.importers.ultralytics import read
 from tests.support.foreign_runs import STAMP, ultralytics_run, ultralytics_table, write
 
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{at}: &a{at} [{', '.join([f'*a{at - 1}'] * 9)}]\n" for at in range(1, 12)
+)
+
 
 def test_curves_in_our_names(tmp_path: Path) -> None:
     found = described(read(ultralytics_run(tmp_path / "train7", 5), Asked()), Asked())
@@ -73,6 +77,8 @@ def test_without_args_and_weights(tmp_path: Path) -> None:
         ("results.csv", "epoch,x\nlast,2\n", "'last' is no number"),
         ("results.csv", "epoch,x\n-1,2\n", "counts nothing"),
         ("args.yaml", "a: [", "not YAML"),
+        ("args.yaml", BOMB, "more than 100,000 values"),
+        ("args.yaml", "a: &a [*a]", "more than 100,000 values"),
         ("args.yaml", "!!python/object/apply:os.system ['true']", "not YAML"),
         ("args.yaml", "text", "no keys and values"),
     ],

@@ -297,6 +297,7 @@ PREDICTION_ERRORS = {
     "category as list": (box(category=[1]), "category_id [1] is not a category"),
     "NaN": (box(bbox=(1, 1, math.nan, 2)), "nan is not a finite number"),
     "text": (box(bbox=(1, 1, "2", 2)), "'2' is not a finite number"),
+    "text of any length": (box(score="9" * 5000), "score: '999999999999...9999999999999' is not"),
     "negative size": (box(bbox=(5, 5, 3, -4)), "entry 2: bbox [5, 5, 3, -4] has a negative size"),
     "no score": ({"image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2]}, "score: None is not"),
     "huge number": (box(score=10**400), "is not a finite number"),
@@ -383,7 +384,12 @@ def test_every_metric_is_described_and_has_a_name_in_coco() -> None:
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [(None, "no such file"), ('{"images": [', "not valid JSON"), ("3", "expected COCO")],
+    [
+        (None, "no such file"),
+        ('{"images": [', "not valid JSON"),
+        ("3", "expected COCO"),
+        (r'["\ud800"]', "half a character"),
+    ],
 )
 def test_files_that_cannot_be_used_are_named(
     tmp_path: Path, text: str | None, sentence: str
@@ -403,3 +409,14 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="cannot be read"):
         load_predictions(path)
+
+
+def test_letters_in_two_halves_are_whole(tmp_path: Path) -> None:
+    path = tmp_path / "coco.json"
+    path.write_text(r'[{"image_id": "\ud83c\udfbe"}]')
+    assert load_predictions(path) == [{"image_id": "\U0001f3be"}]
+
+
+def test_boxes_beyond_any_picture_warn_of_nothing() -> None:
+    huge = {"id": 5, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1e308, 1e308], "area": 9}
+    assert score(tiny(annotations=[huge]), [box()]).metrics["mAP50"] == 0

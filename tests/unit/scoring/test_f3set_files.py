@@ -142,7 +142,7 @@ def test_events_far_outside_are_refused_with_clip_and_number(score: Any, frame: 
         score(truth(), [wrong])
 
 
-@pytest.mark.parametrize("frame", [2.5, "3", None, True, float("nan"), float("inf"), [3]])
+@pytest.mark.parametrize("frame", [2.5, "3", None, True, float("nan"), float("inf"), 10**400, [3]])
 def test_frames_must_be_whole_numbers(score: Any, frame: Any) -> None:
     with pytest.raises(DataError, match=r"clip a, event 1: 'frame' must be a whole number"):
         score(truth(), {"a": [event(frame)]})
@@ -257,6 +257,8 @@ REFUSED = {
     "label is a number": (truth(), {"a": [event(3, 4)]}, "event 1: needs 'label'"),
     "elements are numbers": (truth(), {"a": [{"frame": 3, "elements": [1]}]}, "needs 'label'"),
     "score NaN": (truth(), {"a": [event(3, score=float("nan"))]}, "'score' must be a finite"),
+    "score beyond floats": (truth(), {"a": [event(3, score=10**400)]}, "'score' must be a finite"),
+    "endless clip": (truth(a_clip(num_frames=10**400)), {}, "'num_frames' must be a whole number"),
     "score is a text": (truth(), {"a": [event(3, score="high")]}, "'score' must be a finite"),
     "nothing to read": (truth(), {"a": {}}, "neither 'events' nor 'windows'"),
     "cut off": (truth(), '[{"video": "a"', "not valid JSON"),

@@ -365,6 +365,11 @@ def test_thresholds_are_settable_and_name_the_metrics() -> None:
     }
 
 
+@pytest.mark.parametrize(("said", "meant"), [("0.3,0.5", (0.3, 0.5)), (0.5, (0.5,)), (1, (1,))])
+def test_thresholds_as_a_command_line_has_them(said: Any, meant: tuple[float, ...]) -> None:
+    assert TemporalOptions(tiou=said).tiou == meant
+
+
 @pytest.mark.parametrize("tiou", [(), (0.0,), (1.1,), (-0.5, 0.5), (math.nan,)])
 def test_thresholds_that_make_no_sense_are_refused(tiou: tuple[float, ...]) -> None:
     with pytest.raises(ValidationError, match="temporal IoUs above 0 and up to 1"):
