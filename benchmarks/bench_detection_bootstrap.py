@@ -71,7 +71,7 @@ def judge(images: int) -> Cost:
 
 
 def matching(images: int) -> tuple[Cost, dict[str, Any]]:
-    from backend.scoring.detection import evaluate
+    from backend.scoring.detection.task import evaluate
 
     evidence: list[Any] = []
     truth, predictions = made(images)
@@ -80,7 +80,7 @@ def matching(images: int) -> tuple[Cost, dict[str, Any]]:
 
 
 def replicates(arrays: dict[str, Any], number: int) -> Cost:
-    from backend.scoring.detection import TASK
+    from backend.scoring.detection.task import TASK
 
     evidence = TASK.restore(arrays)
     counts = drawn(len(evidence.units), number)

@@ -21,7 +21,7 @@ from functools import partial
 import numpy as np
 
 from backend.scoring.evidence import Counts
-from backend.scoring.spotting import Clip, Events, SpottingEvidence, match
+from backend.scoring.spotting.task import Clip, Events, SpottingEvidence, match
 
 ELEMENTS = tuple(f"element {number}" for number in range(29))
 TYPES = 640

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from backend.scoring.temporal import TemporalEvidence, TemporalOptions, match, read
+from backend.scoring.temporal.task import TemporalEvidence, TemporalOptions, match, read
 
 CLASSES = 20
 SEGMENTS = 15

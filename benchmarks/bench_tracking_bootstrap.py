@@ -55,8 +55,8 @@ def main() -> None:
 
 
 def contestants(options: argparse.Namespace) -> dict[str, Callable[[], Any]]:
-    from backend.scoring.motchallenge import Sequence, tracks
-    from backend.scoring.tracking import match
+    from backend.scoring.tracking.motchallenge import Sequence, tracks
+    from backend.scoring.tracking.task import match
 
     number, frames = options.sequences, options.frames
     made = [made_sequence(seed, frames, options.objects, CLASSES) for seed in range(number)]

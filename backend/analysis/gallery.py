@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
 from backend.analysis.reports import evidence_of
 from backend.core.records import DataComparison, EvalReport, UnitDelta
-from backend.scoring.detection import (
+from backend.scoring.detection.task import (
     TASK,
     DetectionEvidence,
     DetectionOptions,

@@ -14,8 +14,8 @@ from backend.analysis.resampling import (
 from backend.analysis.settings import DEFAULTS, ComparisonSettings
 from backend.core.errors import ComparisonError, DataError
 from backend.core.records import Direction, MetricDelta, UnitDelta
-from backend.scoring.detection import DetectionEvidence
-from backend.scoring.detection_errors import KINDS
+from backend.scoring.detection.errors import KINDS
+from backend.scoring.detection.task import DetectionEvidence
 from backend.scoring.evidence import Column, Counts, Evidence, Task
 
 SHOWN_UNITS = 10
@@ -35,7 +35,7 @@ class Compared(NamedTuple):
     """Candidate minus baseline in everything that their evidence measures.
 
     ``per_class`` is of ``class_metric``; ``errors`` is what each kind of error costs a detector
-    (``scoring.detection_errors``), empty for other tasks. ``per_unit`` holds the units that
+    (``scoring.detection.errors``), empty for other tasks. ``per_unit`` holds the units that
     gained or lost most, by the task's unit metric, the largest gain first.
     """
 

@@ -24,8 +24,8 @@ class ComparisonSettings(Section):
     replicates: int = Field(1000, ge=100)
     permutations: int = Field(999, ge=0)
     seed: int = Field(0, ge=0)
-    margin: float = Field(0.01, ge=0)
-    margins: dict[str, Annotated[float, Field(ge=0)]] = Field({})
+    margin: float = Field(0.01, ge=0, allow_inf_nan=False)
+    margins: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field({})
     primary: str = ""
     interval: Method = "bca"
 

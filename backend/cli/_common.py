@@ -52,12 +52,16 @@ def show(*things: object) -> None:
 
 def number(value: float | None, digits: int = 4) -> str:
     """A metric as text; a dash where it is undefined."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    from backend.analysis import text
+
+    return text.number(value, digits)
 
 
 def signed(value: float | None, digits: int = 4) -> str:
     """A difference as text, always with its sign."""
-    return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+    from backend.analysis import text
+
+    return text.signed(value, digits)
 
 
 def _is_number(text: str) -> bool:

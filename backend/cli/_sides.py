@@ -127,9 +127,9 @@ def write_reports(results: Sequence[Comparison], html: Path | None, markdown: Pa
     for number, result in enumerate(results, start=1):
         mark = f"-{number}" if len(results) > 1 else ""
         made = document(result)
-        for path, content in ((html, page(made)), (markdown, made.markdown())):
+        for path, written in ((html, page), (markdown, type(made).markdown)):
             if path is not None:
-                write_atomic(path.with_stem(path.stem + mark), content)
+                write_atomic(path.with_stem(path.stem + mark), written(made))
 
 
 def _runs(home: Home, store: MlflowStore, text: str) -> tuple[Side, ...]:

@@ -142,11 +142,12 @@ def conclusion(result: "Comparison") -> list[object]:
 
 def deltas(title: str, data: "DataComparison", confidence: float) -> object:
     """The metrics of one dataset, old and new."""
+    from backend.analysis import text
+
     rows = [
         (
             *(m.name, number(m.baseline), number(m.candidate), signed(m.delta)),
-            *(bounds(m.low, m.high), number(m.p_value, 3)),
-            *("–" if m.wins is None else f"{m.wins:.0%}", m.verdict),
+            *(bounds(m.low, m.high), text.p_value(m.p_value), text.share(m.wins), m.verdict),
         )
         for m in data.metrics
     ]
@@ -157,7 +158,7 @@ def deltas(title: str, data: "DataComparison", confidence: float) -> object:
             "old",
             "new",
             "difference",
-            f"{confidence:.0%} interval",
+            f"{text.level(confidence)} interval",
             "p",
             "new wins",
             "verdict",
@@ -168,17 +169,19 @@ def deltas(title: str, data: "DataComparison", confidence: float) -> object:
 
 def family_table(family: "Family") -> object:
     """Several candidates, with intervals that hold for all of them at once."""
+    from backend.analysis import text
+
     rows = [
         (
             *(m.label, number(family.baseline_value), number(m.value), signed(m.delta)),
-            *(bounds(m.low, m.high), number(m.p_value, 3), m.verdict),
+            *(bounds(m.low, m.high), text.p_value(m.p_value), m.verdict),
         )
         for m in family.members
     ]
     return table(
         f"all {len(family.members)} against {family.baseline} in {family.metric}, adjusted for "
         "their number (max-statistic)",
-        ("candidate", "old", "new", "difference", f"{family.confidence:.0%} interval", "p",
+        ("candidate", "old", "new", "difference", f"{text.level(family.confidence)} interval", "p",
          "verdict"),
         rows,
     )  # fmt: skip
@@ -186,13 +189,15 @@ def family_table(family: "Family") -> object:
 
 def recipe_tables(found: "RecipeComparison") -> list[object]:
     """Two recipes over their seeds."""
+    from backend.analysis import text
+
     sides = (("baseline", found.baseline), ("candidate", found.candidate))
     rows = [
         (name, str(len(side.values)), number(side.iqm), bounds(side.low, side.high, number),
          " ".join(number(value) for value in side.values))
         for name, side in sides
     ]  # fmt: skip
-    level = f"{found.confidence:.0%} interval"
+    level = f"{text.level(found.confidence)} interval"
     return [
         f"the candidate's recipe is {found.verdict} in {found.metric}: {signed(found.delta)} "
         f"({level} {bounds(found.low, found.high)}); one of its runs beats one of the baseline's "

@@ -70,7 +70,7 @@ def main() -> None:
     try:
         app()
     except AssayError as error:
-        print(f"assay: {error}", file=sys.stderr)
+        print(f"assay: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("assay: stopped", file=sys.stderr)

@@ -126,12 +126,15 @@ def _params(file: Path) -> dict[str, object]:
 
 def _endless(data: object) -> bool:
     """Does YAML hold too many values? A few aliases of aliases stand for billions."""
-    waiting, seen = [data], 0
+    waiting: list[object] = [data]
+    seen = 0
     while waiting and seen <= MOST_VALUES:
         value = waiting.pop()
         seen += 1
-        inside = value.values() if isinstance(value, dict) else value
-        waiting += inside if isinstance(value, dict | list | set) else ()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list | set):
+            waiting += value
     return bool(waiting)
 
 

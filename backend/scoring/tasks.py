@@ -9,8 +9,11 @@ import numpy as np
 
 from backend.core.errors import DataError
 from backend.core.workdir import write_atomic
-from backend.scoring import detection, spotting, temporal, tracking
+from backend.scoring.detection import task as detection
 from backend.scoring.evidence import Evidence, Task
+from backend.scoring.spotting import task as spotting
+from backend.scoring.temporal import task as temporal
+from backend.scoring.tracking import task as tracking
 
 TASKS: dict[str, Task] = {
     task.name: task for task in (detection.TASK, tracking.TASK, temporal.TASK, spotting.TASK)

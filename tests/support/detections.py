@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from backend.core.records import Checkpoint, Contender, EvalReport
-from backend.scoring.detection import EVALUATOR, evaluate, score
+from backend.scoring.detection.task import EVALUATOR, evaluate, score
 from backend.scoring.tasks import save_evidence
 
 Truth = dict[str, Any]

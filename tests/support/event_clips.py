@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from backend.scoring.spotting import Clip, Events
+from backend.scoring.spotting.task import Clip, Events
 
 Codes = list[int]
 

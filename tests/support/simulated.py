@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from backend.scoring import detection, spotting, temporal, tracking
+from backend.scoring.detection import task as detection
 from backend.scoring.evidence import Evidence
-from backend.scoring.motchallenge import Sequence, tracks
-from backend.scoring.spotting import Clip, Events
+from backend.scoring.spotting import task as spotting
+from backend.scoring.spotting.task import Clip, Events
+from backend.scoring.temporal import task as temporal
+from backend.scoring.tracking import task as tracking
+from backend.scoring.tracking.motchallenge import Sequence, tracks
 from tests.support.detections import detector, ground_truth
 
 Simulate = Callable[[int, float, int], Evidence]

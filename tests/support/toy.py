@@ -40,7 +40,7 @@ from backend.core.trainer import (
     TrainerSpec,
     TrainOutcome,
 )
-from backend.scoring.detection import evaluate, score
+from backend.scoring.detection.task import evaluate, score
 from backend.scoring.tasks import save_evidence
 
 STEPS_PER_EPOCH = 4

@@ -17,8 +17,8 @@ from PIL import Image, UnidentifiedImageError
 
 from backend.core.errors import DataError
 from backend.core.records import DatasetInput
-from backend.scoring.yolo_datafile import DataFile, label_path
-from backend.scoring.yolo_labels import Labels, parse_labels
+from backend.scoring.detection.yolo_datafile import DataFile, label_path
+from backend.scoring.detection.yolo_labels import Labels, parse_labels
 
 FORMATS = {
     *("AVIF", "BMP", "DNG", "HEIC", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "TIFF", "WEBP"),

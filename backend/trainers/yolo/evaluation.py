@@ -5,7 +5,7 @@ from typing import Any
 
 from backend.core.records import EvalReport
 from backend.core.trainer import Conditions, EvalRequest
-from backend.scoring import detection
+from backend.scoring.detection import task as detection
 from backend.scoring.tasks import save_evidence
 from backend.trainers.yolo.capture import capture, join_classes, write_json
 from backend.trainers.yolo.dataset import Split

@@ -8,7 +8,7 @@ from typing import Any
 from backend.core.events import RunStarted
 from backend.core.records import DatasetInput
 from backend.core.trainer import StopSignal
-from backend.scoring.yolo_datafile import read_datafile
+from backend.scoring.detection.yolo_datafile import read_datafile
 from backend.trainers.yolo.dataset import Split, load_split
 from backend.trainers.yolo.device import environment, resolve_device
 from backend.trainers.yolo.engine import Job

@@ -17,7 +17,7 @@ from backend.core.events import Evaluated, Noted
 from backend.core.records import EvalReport
 from backend.core.trainer import Conditions, Emit, EvalRequest, StopSignal, TrainOutcome
 from backend.nn.finetune.freezing import Snapshot
-from backend.scoring.yolo_datafile import read_datafile
+from backend.scoring.detection.yolo_datafile import read_datafile
 from backend.trainers.yolo import freeze
 from backend.trainers.yolo.checkpoints import Keeper
 from backend.trainers.yolo.dataset import load_split

@@ -16,9 +16,9 @@ from backend.core.records import (
     LayerChange,
     Selection,
 )
-from backend.scoring import tracking
-from backend.scoring.detection_errors import KINDS
+from backend.scoring.detection.errors import KINDS
 from backend.scoring.tasks import TASKS, save_evidence
+from backend.scoring.tracking import task as tracking
 from tests.support import comparisons
 from tests.support.detections import (
     Truth,

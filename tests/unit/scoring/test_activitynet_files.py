@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from backend.core.errors import DataError
-from backend.scoring.temporal import TemporalOptions, match, read
+from backend.scoring.temporal.task import TemporalOptions, match, read
 
 OPTIONS = TemporalOptions()
 RUN = {"label": "run", "segment": [1, 5]}

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from backend.scoring.average_precision import mean_over_classes
-from backend.scoring.detection import METRICS, DetectionEvidence, DetectionOptions, evaluate
+from backend.scoring.detection.average_precision import mean_over_classes
+from backend.scoring.detection.task import METRICS, DetectionEvidence, DetectionOptions, evaluate
+from backend.scoring.detection.yolo_truth import load_yolo_truth
 from backend.scoring.evidence import Column
-from backend.scoring.yolo_truth import load_yolo_truth
 from tests.support.detections import Results, Truth, detector, ground_truth
 
 COCO256 = Path(__file__).parents[4] / "shared" / "data" / "coco256" / "data.yaml"

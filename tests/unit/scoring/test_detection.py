@@ -12,7 +12,7 @@ from pycocotools.cocoeval import COCOeval
 from pydantic import ValidationError
 
 from backend.core.errors import DataError
-from backend.scoring.detection import (
+from backend.scoring.detection.task import (
     COCO_NAMES,
     METRICS,
     TASK,

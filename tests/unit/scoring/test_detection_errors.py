@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.scoring.detection import evaluate
-from backend.scoring.detection_errors import KINDS
+from backend.scoring.detection.errors import KINDS
+from backend.scoring.detection.task import evaluate
 from tests.support.detections import Results, Truth, detector, ground_truth
 
 HERE = (0, 0, 100, 100)

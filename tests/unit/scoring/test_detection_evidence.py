@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from backend.core.errors import DataError
-from backend.scoring.detection import TASK, DetectionEvidence, DetectionOptions, evaluate
+from backend.scoring.detection.task import TASK, DetectionEvidence, DetectionOptions, evaluate
 from backend.scoring.evidence import Column, Evidence
 from backend.scoring.tasks import load_evidence, save_evidence
 from tests.support.detections import Results, Truth, detector, ground_truth

@@ -6,7 +6,7 @@ import pytest
 
 from backend.core.errors import DataError
 from backend.scoring.evidence import Scores
-from backend.scoring.spotting import TASK, SpottingOptions
+from backend.scoring.spotting.task import TASK, SpottingOptions
 
 DATA = Path(__file__).parents[3].parent / "shared" / "data"
 real_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"{DATA} is not here")

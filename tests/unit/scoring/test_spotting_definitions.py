@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from backend.core.errors import DataError
-from backend.scoring.spotting import TASK, Clip, Events, SpottingOptions, match
+from backend.scoring.spotting.task import TASK, Clip, Events, SpottingOptions, match
 from tests.support.event_clips import literal_metrics, made_clips
 
 GOLDEN = Path(__file__).parents[3].parent / "shared" / "golden" / "fed"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backend.core.errors import DataError
-from backend.scoring.spotting import TASK, SpottingEvidence, SpottingOptions
+from backend.scoring.spotting.task import TASK, SpottingEvidence, SpottingOptions
 
 ELEMENTS = ["near", "far", "serve", "fh", "bh", "approach"]
 GROUPS = [{"one_of": ["near", "far"]}, {"one_of": ["fh", "bh"], "unless": "serve"}]

@@ -6,7 +6,7 @@ import pytest
 
 from backend.core.errors import DataError
 from backend.scoring.evidence import Counts
-from backend.scoring.spotting import TASK, SpottingEvidence, SpottingOptions, match
+from backend.scoring.spotting.task import TASK, SpottingEvidence, SpottingOptions, match
 from backend.scoring.tasks import load_evidence, save_evidence
 from tests.support.event_clips import copied, made_clips
 

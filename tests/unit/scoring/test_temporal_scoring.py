@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from backend.core.errors import DataError
 from backend.scoring.evidence import Evidence
-from backend.scoring.temporal import TASK, TemporalOptions, match, read, restore
+from backend.scoring.temporal.task import TASK, TemporalOptions, match, read, restore
 from tests.support.segments import by_the_book, copied, dataset
 
 SHARED = Path(__file__).parents[4] / "shared"
@@ -212,7 +212,7 @@ def test_many_replicates_at_once_are_those_one_by_one(monkeypatch: pytest.Monkey
     counts = rng.integers(0, 3, (50, 8)).astype(np.uint16)
     at_once = evidence.table(counts)
 
-    monkeypatch.setattr("backend.scoring.temporal._BLOCK", 200)
+    monkeypatch.setattr("backend.scoring.temporal.task._BLOCK", 200)
 
     np.testing.assert_array_equal(evidence.table(counts), at_once)
     one_by_one = np.concatenate([evidence.table(row[None]) for row in counts])
@@ -223,7 +223,7 @@ def test_matching_in_blocks_is_matching_at_once(monkeypatch: pytest.MonkeyPatch)
     gt, pred = dataset(videos=5, classes=1, seed=6, per_video=12)
     at_once = match(gt, pred, OPTIONS).found.hits
 
-    monkeypatch.setattr("backend.scoring.temporal_matching._BLOCK", 30)
+    monkeypatch.setattr("backend.scoring.temporal.matching._BLOCK", 30)
 
     np.testing.assert_array_equal(match(gt, pred, OPTIONS).found.hits, at_once)
 

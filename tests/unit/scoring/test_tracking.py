@@ -9,8 +9,8 @@ import pytest
 
 from backend.core.errors import DataError
 from backend.scoring.evidence import Counts
-from backend.scoring.motchallenge import Sequence, tracks
-from backend.scoring.tracking import (
+from backend.scoring.tracking.motchallenge import Sequence, tracks
+from backend.scoring.tracking.task import (
     TASK,
     TrackingEvidence,
     TrackingOptions,

@@ -8,8 +8,8 @@ import pytest
 
 from backend.core.errors import DataError
 from backend.scoring.evidence import Scores
-from backend.scoring.motchallenge import Sequence, read_tracks, tracks
-from backend.scoring.tracking import TrackingOptions, match, read
+from backend.scoring.tracking.motchallenge import Sequence, read_tracks, tracks
+from backend.scoring.tracking.task import TrackingOptions, match, read
 from tests.support.tracks import made_sequence, write_sequence
 
 GT = "1,1,10,10,40,40,1,1,1\n2,1,12,10,40,40,1,1,1\n"

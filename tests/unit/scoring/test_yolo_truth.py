@@ -9,8 +9,8 @@ import yaml
 from PIL import Image
 
 from backend.core.errors import DataError
-from backend.scoring.detection import DetectionOptions, read
-from backend.scoring.yolo_truth import first_category, load_yolo_truth
+from backend.scoring.detection.task import DetectionOptions, read
+from backend.scoring.detection.yolo_truth import first_category, load_yolo_truth
 from tests.support.detections import detector
 
 COCO256 = Path(__file__).parents[4] / "shared" / "data" / "coco256" / "data.yaml"

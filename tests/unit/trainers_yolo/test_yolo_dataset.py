@@ -8,7 +8,7 @@ import yaml
 from PIL import Image
 
 from backend.core.errors import DataError
-from backend.scoring.yolo_datafile import label_path, read_datafile
+from backend.scoring.detection.yolo_datafile import label_path, read_datafile
 from backend.trainers.yolo.dataset import Split, load_split
 from tests.support.shapes import NAMES, write_dataset
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.core.errors import DataError
-from backend.scoring.yolo_labels import Labels, parse_labels
+from backend.scoring.detection.yolo_labels import Labels, parse_labels
 
 FILE = Path("labels/a.txt")
 

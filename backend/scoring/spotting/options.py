@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from backend.config.schema import DataPath, Section
-from backend.scoring._event_decoding import Decoder, Group, Order
+from backend.scoring.spotting.decoding import Decoder, Group, Order
 
 STRIDE = 2
 """The stride of the published trainings, where neither option nor file names one."""

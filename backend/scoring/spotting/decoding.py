@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter1d
 
-from backend.scoring._event_matching import Bools, Events
+from backend.scoring.spotting.matching import Bools, Events
 
 Floats = NDArray[np.float64]
 Order = Literal["clip_then_average", "average_then_suppress"]

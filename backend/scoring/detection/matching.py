@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval, Params
 
-from backend.scoring.average_precision import Bits, Ints, Ranked
-from backend.scoring.coco import Boxes, Truth
+from backend.scoring.detection.average_precision import Bits, Ints, Ranked
+from backend.scoring.detection.coco import Boxes, Truth
 
 THRESHOLDS: NDArray[np.float64] = Params("bbox").iouThrs
 SIZES: NDArray[np.float64] = np.array(Params("bbox").areaRng)  # all, small, medium, large

@@ -21,15 +21,15 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from backend.config.schema import Section
 from backend.core.errors import DataError
 from backend.core.records import MetricSpec
-from backend.scoring.activitynet import (
+from backend.scoring.evidence import Arrays, Column, Counts, Floats, Scores, Task
+from backend.scoring.json_files import read_json
+from backend.scoring.temporal.activitynet import (
     Json,
     check_predictions,
     check_truth,
     results_of,
 )
-from backend.scoring.evidence import Arrays, Column, Counts, Floats, Scores, Task
-from backend.scoring.json_files import read_json
-from backend.scoring.temporal_matching import (
+from backend.scoring.temporal.matching import (
     Ranked,
     class_average_precision,
     group_keys,

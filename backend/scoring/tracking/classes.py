@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from backend.core.errors import DataError
-from backend.scoring import motchallenge
-from backend.scoring.motchallenge import UNKNOWN, Tracks, some
+from backend.scoring.tracking import motchallenge
+from backend.scoring.tracking.motchallenge import UNKNOWN, Tracks, some
 
 ONLY = 1
 """The class of everything where the ground truth names no classes."""

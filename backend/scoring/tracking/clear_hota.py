@@ -16,7 +16,7 @@ from trackeval.metrics import CLEAR, HOTA, Identity
 
 from backend.core.errors import DataError
 from backend.core.records import Direction, MetricSpec
-from backend.scoring.motchallenge import Tracks
+from backend.scoring.tracking.motchallenge import Tracks
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

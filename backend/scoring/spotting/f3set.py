@@ -37,12 +37,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backend.core.errors import DataError
-from backend.scoring._event_decoding import Decoder
-from backend.scoring._event_entries import EntryReader, Place
-from backend.scoring._event_matching import Clip, Events
-from backend.scoring._f3set_predictions import frames_divisor, groups_of, read_predictions
-from backend.scoring._spotting_options import STRIDE, SpottingOptions
 from backend.scoring.json_files import read_json
+from backend.scoring.spotting.decoding import Decoder
+from backend.scoring.spotting.entries import EntryReader, Place
+from backend.scoring.spotting.f3set_predictions import frames_divisor, groups_of, read_predictions
+from backend.scoring.spotting.matching import Clip, Events
+from backend.scoring.spotting.options import STRIDE, SpottingOptions
 
 _LARGEST = 2**31 - 1  # frames of a clip
 

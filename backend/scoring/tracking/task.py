@@ -21,11 +21,11 @@ from pydantic import BeforeValidator, Field
 
 from backend.config.schema import DataPath, Section
 from backend.core.errors import DataError
-from backend.scoring._clear_hota import SPECS, metrics, sums
-from backend.scoring._tracking_classes import Settled, listed_names, read_names, settle
-from backend.scoring._tracking_evidence import TrackingEvidence, restore, sha256
 from backend.scoring.evidence import Floats, Task
-from backend.scoring.motchallenge import Sequence, Tracks, read_sequences, some
+from backend.scoring.tracking.classes import Settled, listed_names, read_names, settle
+from backend.scoring.tracking.clear_hota import SPECS, metrics, sums
+from backend.scoring.tracking.evidence import TrackingEvidence, restore, sha256
+from backend.scoring.tracking.motchallenge import Sequence, Tracks, read_sequences, some
 
 __all__ = ["TASK", "Sequence", "TrackingEvidence", "TrackingOptions", "match", "read", "restore"]
 

@@ -2,7 +2,7 @@
 
 An event is a strided frame with a set of elements; its type, or code, is that set. Definitions:
 specs/mdfed.md, section 4, after the public F3Set and MD-FED evaluators. F1 is 0 to 1, Edit 0
-to 100. For the formats of files see ``backend.scoring.f3set``.
+to 100. For the formats of files see ``backend.scoring.spotting.f3set``.
 
 Known quirks of the published rules: two detections of one event are both right; a wrong label
 beside a true event is a miss, but not a false positive; F1 over rare types is noisy; equal
@@ -17,7 +17,17 @@ from pathlib import Path
 import numpy as np
 
 from backend.core.errors import DataError
-from backend.scoring._event_matching import (
+from backend.scoring.evidence import Task
+from backend.scoring.spotting.evidence import (
+    LEVELS,
+    METRICS,
+    SpottingEvidence,
+    Tally,
+    restore,
+)
+from backend.scoring.spotting.f3set import read_clips
+from backend.scoring.spotting.frame_ranking import FrameScores
+from backend.scoring.spotting.matching import (
     Bools,
     Clip,
     Events,
@@ -31,17 +41,7 @@ from backend.scoring._event_matching import (
     strict_outcomes,
     unmatched,
 )
-from backend.scoring._frame_ranking import FrameScores
-from backend.scoring._spotting_evidence import (
-    LEVELS,
-    METRICS,
-    SpottingEvidence,
-    Tally,
-    restore,
-)
-from backend.scoring._spotting_options import SpottingOptions
-from backend.scoring.evidence import Task
-from backend.scoring.f3set import read_clips
+from backend.scoring.spotting.options import SpottingOptions
 
 __all__ = ["TASK", "Clip", "Events", "SpottingEvidence", "SpottingOptions", "match"]
 
@@ -98,7 +98,7 @@ def match(
 
 
 def read(gt: Path, pred: Path, options: SpottingOptions) -> SpottingEvidence:
-    """Score files; see ``backend.scoring.f3set`` for their formats. Raises DataError."""
+    """Score files; see ``backend.scoring.spotting.f3set`` for their formats. Raises DataError."""
     data = read_clips(gt, pred, options)
     return match(data.elements, data.clips, options, data.warnings)
 

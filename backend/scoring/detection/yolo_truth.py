@@ -12,8 +12,8 @@ from typing import Any
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from backend.core.errors import DataError
-from backend.scoring.yolo_datafile import label_path, read_datafile
-from backend.scoring.yolo_labels import parse_labels
+from backend.scoring.detection.yolo_datafile import label_path, read_datafile
+from backend.scoring.detection.yolo_labels import parse_labels
 
 _LYING = {5, 6, 7, 8}  # orientations in EXIF that turn width into height
 

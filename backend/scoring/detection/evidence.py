@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.core.errors import DataError
-from backend.scoring._coco_matching import THRESHOLDS
-from backend.scoring.average_precision import (
+from backend.scoring.detection.average_precision import (
     Flags,
     Ints,
     Ranked,
@@ -16,7 +15,8 @@ from backend.scoring.average_precision import (
     mean_over_classes,
     per_image,
 )
-from backend.scoring.detection_errors import ErrorEvidence
+from backend.scoring.detection.errors import ErrorEvidence
+from backend.scoring.detection.matching import THRESHOLDS
 from backend.scoring.evidence import Arrays, Column, Counts, Floats, Scores
 
 _MOST = {"AR1": 1, "AR10": 10, "AR100": 100}

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.core.errors import DataError
-from backend.scoring._clear_hota import COUNTS, RATES, WIDTH, metrics, true_boxes
 from backend.scoring.evidence import Arrays, Column, Counts, Floats, Scores
+from backend.scoring.tracking.clear_hota import COUNTS, RATES, WIDTH, metrics, true_boxes
 
 _OVERALL = (
     *("HOTA", "DetA", "AssA", "LocA", "MOTA", "MOTP", "IDF1", "IDP", "IDR"),

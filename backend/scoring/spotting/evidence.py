@@ -11,9 +11,9 @@ from scipy.sparse import csr_array
 
 from backend.core.errors import DataError
 from backend.core.records import MetricSpec
-from backend.scoring._event_matching import Bools
-from backend.scoring._frame_ranking import FrameScores
 from backend.scoring.evidence import Arrays, Column, Counts, Floats, Scores
+from backend.scoring.spotting.frame_ranking import FrameScores
+from backend.scoring.spotting.matching import Bools
 
 _EPSILON = 1e-10  # the reference's own: 0 / 0 is 0
 _BLOCK = 2_000_000  # numbers x replicates held at once: 16 MB

@@ -17,21 +17,7 @@ from pydantic import Field, field_validator
 from backend.config.schema import Section
 from backend.core.errors import DataError
 from backend.core.records import MetricSpec
-from backend.scoring._coco_matching import (
-    MAX_DETECTIONS,
-    THRESHOLDS,
-    Matching,
-    counted_truths,
-    match_boxes,
-)
-from backend.scoring._detection_evidence import (
-    METRICS,
-    DetectionEvidence,
-    Point,
-    Recalled,
-    Truths,
-)
-from backend.scoring.coco import (
+from backend.scoring.detection.coco import (
     Boxes,
     CocoDict,
     Truth,
@@ -40,10 +26,24 @@ from backend.scoring.coco import (
     load_ground_truth,
     load_predictions,
 )
-from backend.scoring.detection_errors import errors
+from backend.scoring.detection.errors import errors
+from backend.scoring.detection.evidence import (
+    METRICS,
+    DetectionEvidence,
+    Point,
+    Recalled,
+    Truths,
+)
+from backend.scoring.detection.matching import (
+    MAX_DETECTIONS,
+    THRESHOLDS,
+    Matching,
+    counted_truths,
+    match_boxes,
+)
+from backend.scoring.detection.yolo_datafile import read_datafile
+from backend.scoring.detection.yolo_truth import first_category, load_yolo_truth
 from backend.scoring.evidence import Scores, Task
-from backend.scoring.yolo_datafile import read_datafile
-from backend.scoring.yolo_truth import first_category, load_yolo_truth
 
 __all__ = [
     "COCO_NAMES",

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from backend.core.errors import DataError
-from backend.scoring._event_decoding import Decoder, Floats, Group, Window, decode
-from backend.scoring._event_entries import EntryReader, Place
-from backend.scoring._event_matching import Events
 from backend.scoring.json_files import is_number
+from backend.scoring.spotting.decoding import Decoder, Floats, Group, Window, decode
+from backend.scoring.spotting.entries import EntryReader, Place
+from backend.scoring.spotting.matching import Events
 
 Entries = Mapping[str, Mapping[str, Any]]
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.scoring.activitynet import Indices, Predictions, Segments
 from backend.scoring.evidence import Counts, Floats
+from backend.scoring.temporal.activitynet import Indices, Predictions, Segments
 
 Flags = NDArray[np.bool_]
 

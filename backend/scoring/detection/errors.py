@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask
 
-from backend.scoring._coco_matching import Matching
-from backend.scoring.average_precision import (
+from backend.scoring.detection.average_precision import (
     Flags,
     Ints,
     Places,
@@ -32,7 +31,8 @@ from backend.scoring.average_precision import (
     mean_over_classes,
     per_image,
 )
-from backend.scoring.coco import Boxes, Truth
+from backend.scoring.detection.coco import Boxes, Truth
+from backend.scoring.detection.matching import Matching
 from backend.scoring.evidence import Arrays, Counts, Floats
 
 KINDS = ("classification", "localisation", "both", "duplicate", "background", "missed")

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from backend.core.errors import DataError
-from backend.scoring._event_matching import Bools, Events, Ints
 from backend.scoring.json_files import is_number
+from backend.scoring.spotting.matching import Bools, Events, Ints
 
 NONE = "-"
 _SEPARATORS = ("_", " ", ",", "|", "/", ";", "+")
