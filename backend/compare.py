@@ -16,15 +16,15 @@ from backend.analysis.reports import paired_evidence, task_of
 from backend.analysis.weights import weights_moved
 from backend.catalog import CATALOG, Catalog
 from backend.config.schema import TrainConfig
-from backend.core.errors import ComparisonError
-from backend.core.records import (
+from backend.core.comparisons import (
     Comparison,
-    EvalReport,
     Family,
     LayerChange,
     Picture,
     RecipeComparison,
 )
+from backend.core.errors import ComparisonError
+from backend.core.records import EvalReport
 from backend.core.trainer import EvalRequest
 from backend.core.workdir import write_atomic
 from backend.evaluate import evaluate

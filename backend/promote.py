@@ -19,9 +19,10 @@ from backend.catalog import CATALOG, Catalog
 from backend.compare import Comparing, compare, evaluate_one
 from backend.config import compose
 from backend.config.schema import TrainConfig
+from backend.core.comparisons import Comparison
 from backend.core.errors import CheckpointError, ConfigError, StoreError
 from backend.core.events import Envelope, FreezeReported, RunStarted
-from backend.core.records import Comparison, EvalReport, PromotionDecision
+from backend.core.records import EvalReport, PromotionDecision
 from backend.core.sinks import first_event, read_events
 from backend.core.store import RunStore
 from backend.core.workdir import WorkDir

@@ -13,8 +13,9 @@ from backend.analysis.report.results import best_epoch
 from backend.analysis.report.run import Training
 from backend.analysis.report.study import Search
 from backend.catalog import CATALOG, Catalog
+from backend.core.comparisons import Comparison
 from backend.core.errors import StoreError
-from backend.core.records import Comparison, Run, StudyRecord
+from backend.core.records import Run, StudyRecord
 from backend.core.sinks import read_events
 from backend.core.store import RunStore
 from backend.core.workdir import WorkDir, write_atomic

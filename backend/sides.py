@@ -7,10 +7,11 @@ from pathlib import Path
 
 from backend.catalog import CATALOG, Catalog, load_config
 from backend.config.schema import Section, TrainConfig
+from backend.core.comparisons import Contender, Selection
 from backend.core.digest import sha256, sha256_of_tree
 from backend.core.errors import CheckpointError, ComparisonError, StoreError
 from backend.core.events import Evaluated, RunStarted
-from backend.core.records import Checkpoint, Contender, EvalReport, Run, Selection
+from backend.core.records import Checkpoint, EvalReport, Run
 from backend.core.sinks import first_event, read_events
 from backend.core.store import RunStore
 from backend.core.workdir import WorkDir

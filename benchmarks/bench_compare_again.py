@@ -20,7 +20,7 @@ def main() -> None:
     from backend.analysis.comparison import ComparisonSettings
     from backend.catalog import CATALOG, load_config
     from backend.compare import Comparing, compare
-    from backend.core.records import Comparison
+    from backend.core.comparisons import Comparison
     from backend.sides import find_side
     from backend.synthetic.digits import write_digits
     from backend.tracking.home import Home

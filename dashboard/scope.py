@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backend.catalog import CATALOG, Catalog
-from backend.core.records import Comparison, Run
+from backend.core.comparisons import Comparison
+from backend.core.records import Run
 from backend.core.store import RunStore
 from dashboard.tables import choose_baseline, direction, find_runs, in_order
 from dashboard.view import View

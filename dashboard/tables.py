@@ -4,7 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from backend.catalog import CATALOG, Catalog
-from backend.core.records import Checkpoint, Comparison, Direction, MetricDelta, Run, StudyRecord
+from backend.core.comparisons import Comparison, MetricDelta
+from backend.core.records import (
+    Checkpoint,
+    Direction,
+    Run,
+    StudyRecord,
+)
 from backend.importers.keys import direction_of
 from dashboard.formatting import duration, moment, number, plain, signed
 from dashboard.palette import run_color

@@ -22,9 +22,9 @@ from backend.cli._progress import TrainingProgress
 from backend.cli.checkpoints import sentences
 from backend.cli.study import describe, watcher
 from backend.config.schema import TrainConfig
+from backend.core.comparisons import Comparison
 from backend.core.errors import StudyError, TrainingError
 from backend.core.records import (
-    Comparison,
     PromotionDecision,
     Run,
     StudyRecord,

@@ -3,7 +3,7 @@
 from backend.analysis.intervals import FEW_UNITS
 from backend.analysis.paired import column_of
 from backend.analysis.reports import Reports
-from backend.core.records import Contender, DataComparison, MetricDelta
+from backend.core.comparisons import Contender, DataComparison, MetricDelta
 from backend.scoring.evidence import Evidence
 
 _NEVER = 1_000_000

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from backend.core.records import Change, Contender
+from backend.core.comparisons import Change, Contender
 
 Kind = Literal["config", "data", "code", "environment"]
 

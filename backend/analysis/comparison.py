@@ -13,7 +13,13 @@ from backend.analysis.changes import changes
 from backend.analysis.paired import column_of, compare_evidence
 from backend.analysis.reports import Reports, paired_evidence, task_of
 from backend.analysis.settings import DEFAULTS, ComparisonSettings
-from backend.core.records import Comparison, Contender, DataComparison, EvalReport, LayerChange
+from backend.core.comparisons import (
+    Comparison,
+    Contender,
+    DataComparison,
+    LayerChange,
+)
+from backend.core.records import EvalReport
 
 __all__ = ["DEFAULTS", "ComparisonSettings", "compare", "compare_reports"]
 

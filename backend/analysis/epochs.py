@@ -13,9 +13,10 @@ import numpy as np
 from scipy import stats
 
 from backend.analysis import text
+from backend.core.comparisons import Verdict
 from backend.core.errors import ComparisonError
 from backend.core.events import Envelope, MetricsLogged, RunStarted
-from backend.core.records import Direction, Record, Verdict
+from backend.core.records import Direction, Record
 
 WINDOW = 12
 """Measured epochs that the trend is taken from: those up to the later one."""

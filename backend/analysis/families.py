@@ -15,8 +15,8 @@ from backend.analysis.intervals import FEW_UNITS, TIE, settled, stretched, verdi
 from backend.analysis.paired import column_of, refuse_other_truth
 from backend.analysis.resampling import bootstrap_counts
 from backend.analysis.settings import DEFAULTS, ComparisonSettings
+from backend.core.comparisons import Family, FamilyMember
 from backend.core.errors import ComparisonError
-from backend.core.records import Family, FamilyMember
 from backend.scoring.evidence import Counts, Evidence, Floats, Task
 
 

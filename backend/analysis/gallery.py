@@ -15,7 +15,8 @@ from typing import Any, cast
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
 from backend.analysis.reports import evidence_of
-from backend.core.records import DataComparison, EvalReport, UnitDelta
+from backend.core.comparisons import DataComparison, UnitDelta
+from backend.core.records import EvalReport
 from backend.scoring.detection.task import (
     TASK,
     DetectionEvidence,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from backend.analysis import text
 from backend.analysis.intervals import verdict
 from backend.analysis.policy import Guard, Policy
-from backend.core.records import Comparison, DataComparison, MetricDelta
+from backend.core.comparisons import Comparison, DataComparison, MetricDelta
 
 PASS, FAIL = "pass: ", "fail: "
 

@@ -30,7 +30,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 
-from backend.core.records import Direction, MetricDelta, Verdict
+from backend.core.comparisons import MetricDelta, Verdict
+from backend.core.records import Direction
 from backend.scoring.evidence import Floats
 
 Method = Literal["bca", "percentile", "student"]

@@ -12,8 +12,9 @@ from backend.analysis.resampling import (
     swapped_differences,
 )
 from backend.analysis.settings import DEFAULTS, ComparisonSettings
+from backend.core.comparisons import MetricDelta, UnitDelta
 from backend.core.errors import ComparisonError, DataError
-from backend.core.records import Direction, MetricDelta, UnitDelta
+from backend.core.records import Direction
 from backend.scoring.detection.errors import KINDS
 from backend.scoring.detection.task import DetectionEvidence
 from backend.scoring.evidence import Column, Counts, Evidence, Task

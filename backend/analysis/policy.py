@@ -6,7 +6,7 @@ from pydantic import Field
 
 from backend.analysis.settings import ComparisonSettings
 from backend.config.schema import Section
-from backend.core.records import MetricDelta, Verdict
+from backend.core.comparisons import MetricDelta, Verdict
 
 
 class Guard(Section):

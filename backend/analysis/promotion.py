@@ -10,15 +10,9 @@ from backend.analysis.guards import FAIL, PASS, find, gain, judge_guards, measur
 from backend.analysis.intervals import verdict
 from backend.analysis.policy import FirstVersion, Guard, Policy
 from backend.analysis.reports import task_of
+from backend.core.comparisons import Comparison, DataComparison, MetricDelta
 from backend.core.events import FreezeReported
-from backend.core.records import (
-    Checkpoint,
-    Comparison,
-    DataComparison,
-    EvalReport,
-    Finding,
-    MetricDelta,
-)
+from backend.core.records import Checkpoint, EvalReport, Finding
 
 __all__ = ["FAIL", "PASS", "Exposure", "Facts", "FirstVersion", "Guard", "Policy", "Ruling",
            "decide"]  # fmt: skip

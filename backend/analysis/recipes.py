@@ -25,8 +25,9 @@ from backend.analysis.intervals import FEW_UNITS, TIE, verdict
 from backend.analysis.paired import column_of, refuse_other_truth
 from backend.analysis.resampling import bootstrap_counts
 from backend.analysis.settings import DEFAULTS, ComparisonSettings
+from backend.core.comparisons import RecipeComparison, RecipeSide
 from backend.core.errors import ComparisonError
-from backend.core.records import Direction, RecipeComparison, RecipeSide
+from backend.core.records import Direction
 from backend.scoring.evidence import Counts, Evidence, Floats, Task
 
 LEAST_SEEDS = 3

@@ -2,7 +2,7 @@
 
 import math
 
-from backend.core.records import MetricDelta, Verdict
+from backend.core.comparisons import MetricDelta, Verdict
 
 ABSENT = "–"
 

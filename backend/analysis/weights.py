@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize
 
+from backend.core.comparisons import LayerChange
 from backend.core.errors import CheckpointError
-from backend.core.records import LayerChange
 
 Tensor = NDArray[np.generic]
 

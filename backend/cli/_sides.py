@@ -10,9 +10,9 @@ from backend.analysis.report.comparison import document
 from backend.analysis.report.page import page
 from backend.compare import Comparing
 from backend.config import compose
+from backend.core.comparisons import Comparison
 from backend.core.digest import sha256_of_tree
 from backend.core.errors import ComparisonError, StoreError
-from backend.core.records import Comparison
 from backend.core.workdir import write_atomic
 from backend.launch import spec_for
 from backend.scoring.tasks import TASKS

@@ -10,13 +10,13 @@ from backend.cli._common import JsonOption, SetOption, home_of, number, show, si
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backend.core.records import (
+    from backend.core.comparisons import (
         Comparison,
         DataComparison,
-        EvalReport,
         Family,
         RecipeComparison,
     )
+    from backend.core.records import EvalReport
 
 SplitOption = Annotated[str, typer.Option(help="The split of the dataset to score on.")]
 ConfigOption = Annotated[

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from backend.core.comparisons import Comparison
 from backend.core.records import (
     Checkpoint,
-    Comparison,
     PromotionDecision,
     Run,
     Series,

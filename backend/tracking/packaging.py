@@ -9,7 +9,8 @@ from pathlib import Path
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
-from backend.core.records import Comparison, PromotionDecision
+from backend.core.comparisons import Comparison
+from backend.core.records import PromotionDecision
 from backend.core.trainer import TrainerSpec
 from backend.core.workdir import WorkDir
 from backend.tracking import names

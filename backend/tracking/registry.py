@@ -12,9 +12,10 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+from backend.core.comparisons import Comparison
 from backend.core.digest import sha256
 from backend.core.errors import CheckpointError, StoreError
-from backend.core.records import Checkpoint, Comparison, PromotionDecision
+from backend.core.records import Checkpoint, PromotionDecision
 from backend.core.trainer import TrainerSpec
 from backend.core.workdir import exclusive
 from backend.tracking import names

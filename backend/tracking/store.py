@@ -9,10 +9,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar, cast
 
+from backend.core.comparisons import Comparison
 from backend.core.errors import StoreError
 from backend.core.records import (
     Checkpoint,
-    Comparison,
     PromotionDecision,
     Record,
     Run,

@@ -9,13 +9,8 @@ from pathlib import Path
 from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
-from backend.core.records import (
-    Comparison,
-    DataComparison,
-    PromotionDecision,
-    RecipeComparison,
-    StudyRecord,
-)
+from backend.core.comparisons import Comparison, DataComparison, RecipeComparison
+from backend.core.records import PromotionDecision, StudyRecord
 from backend.tracking import names
 from backend.tracking.artifacts import put_file, put_text
 from backend.tracking.client import connect, experiment_id, find_runs

@@ -7,7 +7,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
-from backend.core.records import Verdict
+from backend.core.comparisons import Verdict
 from dashboard.palette import run_color
 from dashboard.tables import Delta
 from dashboard.view import View

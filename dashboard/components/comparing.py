@@ -7,7 +7,8 @@ import dash_mantine_components as dmc
 from dash import html
 
 from backend.catalog import Catalog
-from backend.core.records import Checkpoint, Comparison, Run
+from backend.core.comparisons import Comparison
+from backend.core.records import Checkpoint, Run
 from dashboard.components.cards import (
     command,
     copy_button,

@@ -8,7 +8,12 @@ from dash import html
 
 from backend.analysis.text import level, p_value, said, scored_on, share
 from backend.analysis.weights import summary
-from backend.core.records import Comparison, Contender, LayerChange, MetricDelta
+from backend.core.comparisons import (
+    Comparison,
+    Contender,
+    LayerChange,
+    MetricDelta,
+)
 from dashboard import ids
 from dashboard.components.cards import facts, panel, state_link, verdict_badge
 from dashboard.components.gains import changes, family, gallery, units

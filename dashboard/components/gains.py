@@ -9,7 +9,7 @@ import dash_mantine_components as dmc
 from dash import html
 
 from backend.analysis.text import level, p_value
-from backend.core.records import (
+from backend.core.comparisons import (
     Change,
     Comparison,
     DataComparison,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from backend.core.records import LayerChange, MetricDelta, Verdict
+from backend.core.comparisons import LayerChange, MetricDelta, Verdict
 from dashboard.figures.theme import Scheme, template
 from dashboard.formatting import number, signed
 from dashboard.palette import ACCENT, VERDICT_COLORS

@@ -15,7 +15,7 @@ from dash import (
 )
 
 from backend.catalog import Catalog
-from backend.core.records import Comparison
+from backend.core.comparisons import Comparison
 from backend.core.store import RunStore
 from dashboard import ids
 from dashboard.components.browser import HIDDEN, browser

@@ -1,15 +1,14 @@
 """Chromium and the app on a free loopback port."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from dashboard.serve import make_server
 from tests.browser.visit import Visit
 from tests.support.memory_store import MemoryStore, filled_store
+from tests.support.running_app import running_app
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -35,12 +34,8 @@ def browser() -> Iterator[Browser]:
 
 def serving(store: MemoryStore) -> Iterator[str]:
     """The address of an app that shows ``store``."""
-    server = make_server(store, port=0)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.effective_port}"
-    server.close()
-    thread.join(timeout=20)
+    with running_app(store) as where:
+        yield where.rstrip("/")
 
 
 @pytest.fixture

@@ -80,6 +80,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
     return Newcomer(tmp_path_factory.mktemp("newcomer"))
 
 
+@pytest.mark.timeout(1200)
 def test_every_command_of_the_readme_does_what_it_says(newcomer: Newcomer) -> None:
     assert newcomer.assay("demo --data-only").returncode == 0
     for command in readme_commands():

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from backend.analysis.paired import compare_evidence
 from backend.analysis.settings import ComparisonSettings
-from backend.core.records import MetricDelta
+from backend.core.comparisons import MetricDelta
 from backend.scoring.evidence import Evidence, Task
 from tests.support.evidence import Drawn
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from backend.core.records import Comparison, DataComparison, EvalReport, MetricDelta
+from backend.core.comparisons import Comparison, DataComparison, MetricDelta
+from backend.core.records import EvalReport
 from tests.support.detections import contender
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from backend.core.records import Checkpoint, Contender, EvalReport
+from backend.core.comparisons import Contender
+from backend.core.records import Checkpoint, EvalReport
 from backend.scoring.detection.task import EVALUATOR, evaluate, score
 from backend.scoring.tasks import save_evidence
 

@@ -5,22 +5,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from backend.core.errors import StoreError
-from backend.core.records import (
-    Checkpoint,
+from backend.core.comparisons import (
     Comparison,
     Contender,
     DataComparison,
-    EvalReport,
     LayerChange,
     MetricDelta,
+    Verdict,
+)
+from backend.core.errors import StoreError
+from backend.core.records import (
+    Checkpoint,
+    EvalReport,
     PromotionDecision,
     Run,
     RunStatus,
     Series,
     StudyRecord,
     TrialRecord,
-    Verdict,
 )
 
 NOON = 1_790_000_000.0  # a fixed moment, so that made records never change

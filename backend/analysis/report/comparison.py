@@ -5,7 +5,12 @@ from pathlib import Path
 from backend.analysis import text
 from backend.analysis.report import conditions, deltas
 from backend.analysis.report.blocks import Block, Document, Photo, bullets, cell
-from backend.core.records import Comparison, DataComparison, Picture, Verdict
+from backend.core.comparisons import (
+    Comparison,
+    DataComparison,
+    Picture,
+    Verdict,
+)
 
 _BECAUSE: dict[Verdict, str] = {
     "better": "the interval lies wholly on the good side of zero",

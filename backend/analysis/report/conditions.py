@@ -8,7 +8,12 @@ from backend.analysis.changes import changes
 from backend.analysis.report.blocks import Block, cell, code, facts, table
 from backend.analysis.report.settings import value_of
 from backend.analysis.weights import summary
-from backend.core.records import Comparison, Contender, DataComparison, LayerChange
+from backend.core.comparisons import (
+    Comparison,
+    Contender,
+    DataComparison,
+    LayerChange,
+)
 
 METHODS = {"bca": "BCa", "percentile": "expanded percentile", "student": "Student's"}
 

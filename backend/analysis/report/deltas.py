@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from backend.analysis import text
 from backend.analysis.report.blocks import Block, bullets, cell, table
-from backend.core.records import DataComparison, Family, MetricDelta
+from backend.core.comparisons import DataComparison, Family, MetricDelta
 
 
 class _Column(NamedTuple):

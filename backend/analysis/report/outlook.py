@@ -7,7 +7,8 @@ from backend.analysis.intervals import FEW_UNITS
 from backend.analysis.report.blocks import cell
 from backend.analysis.report.conclusions import Remark
 from backend.analysis.report.course import Course
-from backend.core.records import Comparison, EvalReport, Finding, Run
+from backend.core.comparisons import Comparison
+from backend.core.records import EvalReport, Finding, Run
 
 USED = {
     "train": "which the model was trained on",

@@ -26,7 +26,8 @@ from backend.analysis.report.results import (
     losses_per_epoch,
     results_per_epoch,
 )
-from backend.core.records import Checkpoint, Comparison, Finding, Run
+from backend.core.comparisons import Comparison
+from backend.core.records import Checkpoint, Finding, Run
 
 MEMORY = ("mem", "gpu", "vram", "cpu", "util")
 """Metric names that speak of the machine."""

@@ -19,7 +19,8 @@ from backend.analysis.report.blocks import (
     table,
 )
 from backend.analysis.report.conclusions import Remark, steps_of
-from backend.core.records import Comparison, StudyRecord, TrialRecord
+from backend.core.comparisons import Comparison
+from backend.core.records import StudyRecord, TrialRecord
 
 Value = float | int | str | bool | None
 

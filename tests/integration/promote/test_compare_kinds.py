@@ -7,8 +7,8 @@ import pytest
 from backend import launch
 from backend.analysis.comparison import ComparisonSettings
 from backend.compare import Comparing, compare, compare_seeds, compare_several
+from backend.core.comparisons import Comparison, RecipeComparison
 from backend.core.errors import ComparisonError
-from backend.core.records import Comparison, RecipeComparison
 from backend.sides import Side, find_side, shared_config
 from backend.tracking.home import Home
 from backend.tracking.store import MlflowStore

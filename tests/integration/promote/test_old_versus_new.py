@@ -8,13 +8,13 @@ import pytest
 from backend import launch
 from backend.analysis.comparison import ComparisonSettings
 from backend.compare import Comparing, compare, evaluate_one
+from backend.core.comparisons import Comparison
 from backend.core.errors import (
     CheckpointError,
     ComparisonError,
     DataError,
     StoreError,
 )
-from backend.core.records import Comparison
 from backend.sides import Side, find_side, shared_config
 from backend.tracking.home import Home
 from backend.tracking.store import MlflowStore

@@ -1,5 +1,5 @@
 from backend.analysis.changes import changes
-from backend.core.records import Change, Contender
+from backend.core.comparisons import Change, Contender
 from tests.support.detections import contender
 
 

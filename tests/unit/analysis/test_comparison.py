@@ -7,15 +7,15 @@ from pydantic import ValidationError
 from backend.analysis.caveats import disagree
 from backend.analysis.comparison import ComparisonSettings, compare, compare_reports
 from backend.analysis.paired import compare_evidence
-from backend.core.errors import ComparisonError, DataError
-from backend.core.records import (
+from backend.core.comparisons import (
     Change,
     Comparison,
     Contender,
-    EvalReport,
     LayerChange,
     Selection,
 )
+from backend.core.errors import ComparisonError, DataError
+from backend.core.records import EvalReport
 from backend.scoring.detection.errors import KINDS
 from backend.scoring.tasks import TASKS, save_evidence
 from backend.scoring.tracking import task as tracking

@@ -3,8 +3,8 @@ import pytest
 
 from backend.analysis.families import _simultaneous, compare_family
 from backend.analysis.settings import ComparisonSettings
+from backend.core.comparisons import Family, FamilyMember
 from backend.core.errors import ComparisonError
-from backend.core.records import Family, FamilyMember
 from tests.support.evidence import COUNTS, CountEvidence, counted
 
 FEW = ComparisonSettings(replicates=300)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from backend.analysis.gallery import HEAD, MISSED, RIGHT, WRONG, named, pairs
-from backend.core.records import DataComparison, UnitDelta
+from backend.core.comparisons import DataComparison, UnitDelta
 from tests.support.comparisons import data, report
 
 SIZE = 320

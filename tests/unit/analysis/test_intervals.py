@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from backend.analysis.intervals import Method, Paired, interval, judge, needed, verdict
-from backend.core.records import Direction, Verdict
+from backend.core.comparisons import Verdict
+from backend.core.records import Direction
 from backend.scoring.evidence import Floats
 
 METHODS: tuple[Method, ...] = ("bca", "percentile", "student")

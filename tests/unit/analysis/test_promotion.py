@@ -7,9 +7,10 @@ from backend.analysis.policy import FirstVersion, Guard, Policy
 from backend.analysis.promotion import FAIL, PASS, Exposure, Facts, Ruling, decide
 from backend.analysis.settings import ComparisonSettings
 from backend.config.compose import load_yaml, validate
+from backend.core.comparisons import Comparison
 from backend.core.errors import ConfigError
 from backend.core.events import FreezeReported
-from backend.core.records import Comparison, EvalReport, Finding
+from backend.core.records import EvalReport, Finding
 from backend.scoring.tasks import TASKS
 from tests.support.comparisons import comparison, data, delta, report
 from tests.support.detections import contender

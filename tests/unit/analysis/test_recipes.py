@@ -4,8 +4,8 @@ from scipy import stats
 
 from backend.analysis.recipes import compare_recipes, improvement, iqm
 from backend.analysis.settings import ComparisonSettings
+from backend.core.comparisons import RecipeComparison
 from backend.core.errors import ComparisonError
-from backend.core.records import RecipeComparison
 from tests.support.evidence import COUNTS, CountEvidence, counted
 
 FEW = ComparisonSettings(replicates=200)

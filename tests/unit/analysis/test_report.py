@@ -5,7 +5,7 @@ import pytest
 
 from backend.analysis import text
 from backend.analysis.report import markdown
-from backend.core.records import (
+from backend.core.comparisons import (
     Change,
     Family,
     FamilyMember,

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from backend.analysis.weights import layer_of, summary, weights_moved
+from backend.core.comparisons import LayerChange
 from backend.core.errors import CheckpointError
-from backend.core.records import LayerChange
 
 Tensors = dict[str, NDArray[np.generic]]
 

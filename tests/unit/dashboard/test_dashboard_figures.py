@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from plotly.utils import PlotlyJSONEncoder
 
-from backend.core.records import LayerChange
+from backend.core.comparisons import LayerChange
 from dashboard.curves import Chart, Line, Style, Zoom
 from dashboard.figures import studies
 from dashboard.figures.comparison import forest, interval_text, telling, weights

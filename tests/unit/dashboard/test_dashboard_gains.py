@@ -6,7 +6,7 @@ from typing import Any
 from PIL import Image
 
 from backend.catalog import CATALOG
-from backend.core.records import (
+from backend.core.comparisons import (
     Change,
     Comparison,
     Family,

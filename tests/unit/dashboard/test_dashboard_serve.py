@@ -1,7 +1,6 @@
 """The server says what is wrong with an address before it starts."""
 
 import socket
-import threading
 from collections.abc import Iterator
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -9,8 +8,9 @@ from urllib.request import Request, urlopen
 import pytest
 
 from backend.core.errors import AssayError
-from dashboard.serve import HOST, PortError, check_port, make_server, serve
+from dashboard.serve import HOST, PortError, check_port, serve
 from tests.support.memory_store import filled_store
+from tests.support.running_app import running_app
 
 
 @pytest.fixture
@@ -42,12 +42,8 @@ def test_an_address_that_is_not_ours() -> None:
 @pytest.fixture
 def address() -> Iterator[str]:
     """Where a running server is."""
-    server = make_server(filled_store(), port=0)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    yield f"http://{HOST}:{server.effective_port}/"
-    server.close()
-    thread.join(timeout=20)
+    with running_app(filled_store()) as where:
+        yield where
 
 
 def test_it_serves_on_loopback(address: str) -> None:
