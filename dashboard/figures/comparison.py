@@ -10,6 +10,7 @@ from dashboard.formatting import number, signed
 from dashboard.palette import ACCENT, VERDICT_COLORS
 
 ROW = 30  # pixels of height
+LETTER = 6.5  # pixels of width
 MOST_ROWS = 24
 _VERDICTS: tuple[Verdict, ...] = ("better", "worse", "equivalent", "undecided")
 
@@ -34,7 +35,7 @@ def forest(
     figure.add_vline(x=0, line={"width": 1, "color": "#8b929c"})
     figure.update_layout(
         height=100 + ROW * max(1, len(rows)),
-        margin={"r": 190, "t": 34},
+        margin={"r": 20 + LETTER * max((len(interval_text(d)) for d in rows), default=0), "t": 34},
         showlegend=True,
         xaxis={"title": {"text": "Candidate − baseline"}, "showgrid": True, "nticks": 6},
         yaxis={"showgrid": False, "ticksuffix": "  ", "fixedrange": True,
