@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import math
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -86,10 +85,8 @@ def _run(session: Session, emit: Emit, stop: StopSignal, keeper: Keeper) -> str 
     recorder = Recorder(session, emit)
     border = BorderHook(session, recorder, keeper, stop)
     session.training.watch.began(session.optimization.optimizer)
-    with tempfile.TemporaryDirectory(dir=session.work_dir, prefix=".runner-") as log:
-        loop = TrainLoop(session, recorder)
-        hooks = [StepHook(session, recorder), border]
-        QuietRunner(session, loop, hooks, log).train()
+    loop = TrainLoop(session, recorder)
+    QuietRunner(session, loop, [StepHook(session, recorder), border]).train()
     return border.asked
 
 

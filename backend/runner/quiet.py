@@ -7,6 +7,7 @@ from torch import nn
 
 from backend.runner.loop import TrainLoop
 from backend.runner.mm import Hook, MessageHub, MMLogger, Runner
+from backend.runner.progress import state_path
 from backend.runner.session import Session
 
 NAME = "assay"
@@ -20,10 +21,10 @@ class QuietRunner(Runner):
     process (as in tests). It keeps the order of hooks and the stepping of schedules.
     """
 
-    def __init__(self, session: Session, loop: TrainLoop, hooks: Sequence[Hook], log: str) -> None:
+    def __init__(self, session: Session, loop: TrainLoop, hooks: Sequence[Hook]) -> None:
         super().__init__(
             model=session.trained,
-            work_dir=log,
+            work_dir=str(state_path(session.work_dir).parent),
             train_dataloader=session.stream,
             train_cfg=loop,
             optim_wrapper=session.optimization,
@@ -38,7 +39,7 @@ class QuietRunner(Runner):
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """No start method, file limits or process group of its own."""
         self._rank, self._world_size = 0, 1
-        self._timestamp = NAME
+        self._timestamp = ""  # it would name a folder for its log
 
     def set_randomness(self, **_: Any) -> None:
         """``seeds`` does it, batch by batch."""

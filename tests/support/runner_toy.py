@@ -46,7 +46,10 @@ CELLS = [(2 + 10 * (cell % 3), 2 + 10 * (cell // 3)) for cell in range(9)]
 
 
 class RunnerToyConfig(TrainConfig):
-    """``kill_step``: the process kills itself in the middle of this step's last batch, once."""
+    """``kill_step``: the process kills itself in the middle of this step's last batch, once.
+
+    ``plain``: without dropout and batch norm, which a batch in two halves would show.
+    """
 
     kind: Literal["runner_toy"] = "runner_toy"
     epochs: int = 3
@@ -56,6 +59,7 @@ class RunnerToyConfig(TrainConfig):
     )
     kill_step: int = 0
     noise: float = 0.1
+    plain: bool = False
 
     @field_validator("freeze")
     @classmethod
@@ -109,10 +113,11 @@ def collate(items: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 class Net(nn.Module):
     """One score for each place."""
 
-    def __init__(self, dropout: float = 0.1) -> None:
+    def __init__(self, plain: bool = False) -> None:
         super().__init__()
+        norm = nn.GroupNorm(1, 6) if plain else nn.BatchNorm2d(6)
         self.backbone = nn.Sequential(
-            nn.Conv2d(1, 6, 10, stride=10), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout(dropout)
+            nn.Conv2d(1, 6, 10, stride=10), norm, nn.ReLU(), nn.Dropout(0.0 if plain else 0.1)
         )
         self.head = nn.Conv2d(6, 1, 1)
 
@@ -130,25 +135,15 @@ class Net(nn.Module):
         return {"cell_loss": loss, "accuracy": right}
 
 
-class KillOnce(NoWatch):
-    """Ends the process without warning when a step begins; the next attempt is spared."""
+class KillInWindow(NoWatch):
+    """Ends the process in the last batch of a step, when the gradients of the others are there.
 
-    def __init__(self, step: int, marker: Path) -> None:
-        self._step = step
-        self._marker = marker
-
-    def stepping(self, point: Point) -> None:
-        """The next step is ``point.step + 1``."""
-        if self._step == point.step + 1 and not self._marker.exists():
-            self._marker.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-class KillInWindow(KillOnce):
-    """The same, in the last batch of the step: some of its gradients are there already."""
+    The next attempt is spared.
+    """
 
     def __init__(self, step: int, marker: Path, net: nn.Module, batches: int) -> None:
-        super().__init__(step, marker)
+        self._step = step
+        self._marker = marker
         self._left = -1
         self._batches = batches
         net.register_forward_hook(self._forward)
@@ -169,7 +164,7 @@ def build(config: RunnerToyConfig, work_dir: Path) -> Training:
     """The training that a config asks for."""
     splits = json.loads(config.data.read_text())
     seed_model(config.seed)
-    net = Net()
+    net = Net(config.plain)
     frozen = (
         frozenset(name for name, _ in net.backbone.named_parameters(prefix="backbone"))
         if config.freeze.strategy == "head-only"
@@ -189,7 +184,7 @@ def build(config: RunnerToyConfig, work_dir: Path) -> Training:
         parts=Parts(frozen=frozen, group_of=lambda name: name.partition(".")[0]),
         validate=partial(_validate, splits["val"]),
         evaluate=partial(_evaluate_best, config, work_dir),
-        facts={"classes": ["square"]},
+        facts={"classes": ["square"], "plain": config.plain},
         watch=KillInWindow(config.kill_step, marker, net, config.runner.accumulate),
     )
 
@@ -256,8 +251,9 @@ class SquareFinder:
 
 def load(checkpoint: Path) -> Net:
     """A checkpoint's network, in evaluation mode."""
-    net = Net()
-    net.load_state_dict(load_weights(checkpoint)[0])
+    weights, facts = load_weights(checkpoint)
+    net = Net(plain=bool(facts["plain"]))
+    net.load_state_dict(weights)
     return net.eval()
 
 
