@@ -63,7 +63,7 @@ def _fit(
         session.restore(state)
     keeper = Keeper(work_dir, emit, training.spec.headline, _direction(training))
     emit(_started(session, resumed=state is not None))
-    for note in (*training.notes, *notes):
+    for note in (*training.notes, *session.notes, *notes):
         emit(Noted(level="warning", message=note))
     emit(_report(session, "declared", before))
     if state and ranks.first:

@@ -47,6 +47,7 @@ class Session:
         optimizer = build_optimizer(self.model, runner.optimizer, parts.group_of, parts.scale_of)
         self.optimization = Optimization(optimizer, runner, device)
         self.schedules = build_schedules(self.optimization, runner.schedule, self.length)
+        self.notes: list[str] = []
         self.ema = self._average()
         recompute(self.model, runner.checkpointing)
         self.trained = self._trainable()
@@ -116,7 +117,13 @@ class Session:
         config, frozen = self.training.runner.ema, self.training.parts.frozen
         if not config.enabled:
             return None
-        momentum = max(config.momentum, min(1.0, HORIZON / self.length.steps))
+        steps = self.length.steps
+        momentum = max(config.momentum, min(1.0, HORIZON / steps))
+        if momentum > config.momentum:
+            self.notes.append(
+                f"ema.momentum is {momentum:.3g} instead of {config.momentum:.3g}: there are only "
+                f"{steps} steps"
+            )
         return Ema(self.model, momentum, {*frozen, *statistics(self.model, frozen)})
 
     def _trainable(self) -> nn.Module:
