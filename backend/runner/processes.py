@@ -1,9 +1,9 @@
 """``train``: fit in this process, or in several that torchrun starts on this machine."""
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -12,13 +12,13 @@ from typing import Any
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from backend.core import errors
 from backend.core.errors import AssayError, TrainingError
 from backend.core.events import Event
 from backend.core.trainer import Emit, StopSignal, TrainOutcome
 from backend.runner.fit import fit
 from backend.runner.training import Training
 
+SILENCE = object()
 Build = Callable[[], Training]
 
 
@@ -35,6 +35,7 @@ def train(
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
+        run_id="assay",
         nproc_per_node=processes,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
@@ -43,7 +44,7 @@ def train(
         monitor_interval=0.1,
     )
     ours, theirs = get_context("spawn").Pipe()
-    failures: list[AssayError] = []
+    failures: list[Exception] = []
     try:
         with _listening(ours, theirs, emit, stop, failures):
             outcomes = elastic_launch(config, _rank)(build, work_dir, theirs)
@@ -55,32 +56,35 @@ def train(
             f"training process {rank} of {processes} died (exit code {failure.exitcode}); its "
             "output tells more"
         ) from error
+    if failures:
+        raise failures[0]
     outcome: TrainOutcome = outcomes[0]
     return outcome
 
 
-@contextmanager
+@contextlib.contextmanager
 def _listening(
     ours: Connection,
     theirs: Connection,
     emit: Emit,
     stop: StopSignal,
-    failures: list[AssayError],
+    failures: list[Exception],
 ) -> Iterator[None]:
     """Hand on what the first process says, and answer it, until all have ended."""
 
     def listen() -> None:
-        while True:
-            try:
-                said = ours.recv()
-            except EOFError:
-                return
-            if said is None:
-                ours.send(stop.reason())
-            elif isinstance(said, tuple):
-                failures.append(getattr(errors, said[0])(said[1]))
-            else:
-                emit(said)
+        try:
+            while (said := _heard(ours)) is not SILENCE:
+                if isinstance(said, AssayError):
+                    failures.append(said)
+                elif said is None:
+                    ours.send(stop.reason())
+                else:
+                    emit(said)
+        except Exception as error:  # noqa: BLE001 (raised where train was called)
+            failures.append(error)
+        finally:
+            ours.close()  # who still waits for an answer ends
 
     listener = threading.Thread(target=listen)
     listener.start()
@@ -89,7 +93,13 @@ def _listening(
     finally:
         theirs.close()
         listener.join()
-        ours.close()
+
+
+def _heard(ours: Connection) -> Any:
+    try:
+        return ours.recv()
+    except (EOFError, OSError):
+        return SILENCE
 
 
 class _Line:
@@ -114,7 +124,7 @@ def _rank(build: Build, work_dir: Path, to: Connection) -> TrainOutcome:
     try:
         return fit(build(), line.emit, line, work_dir)
     except AssayError as error:
-        to.send((type(error).__name__, str(error)))
+        to.send(error)
         raise
 
 

@@ -16,16 +16,24 @@ SAMPLE, COLLATE, STEP, START = range(4)
 
 
 def seed_all(*key: int) -> None:
-    """Seed Python, numpy and torch (each device) with non-negative numbers."""
+    """Seed Python, numpy and torch (each device in use) with non-negative numbers."""
     words = np.random.SeedSequence(key).generate_state(4, np.uint32)
     random.seed(int(words[0]))
     np.random.seed(int(words[1]))
-    torch.manual_seed((int(words[2]) << 32) + int(words[3]))
+    seed = (int(words[2]) << 32) + int(words[3])
+    torch.default_generator.manual_seed(seed)
+    if _cuda_in_use():  # else torch.manual_seed would take longer than all the rest
+        torch.cuda.manual_seed_all(seed)
+
+
+def _cuda_in_use() -> bool:
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
 def seed_model(seed: int) -> None:
     """To be called before a model is built, so that its random weights follow the seed."""
     seed_all(START, seed)
+    torch.manual_seed(torch.initial_seed())  # a device that is not in use yet
 
 
 @contextmanager

@@ -256,14 +256,14 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on(
 
 
 def test_an_evaluation_that_failed_is_made_up_for(squares: Path, tmp_path: Path) -> None:
-    class Broken(Exception):
+    class BrokenError(Exception):
         pass
 
     def broken(best: Path) -> EvalReport:
-        raise Broken
+        raise BrokenError
 
     scores = (0.5, 0.4, 0.3, 0.2)
-    with pytest.raises(Broken):
+    with pytest.raises(BrokenError):
         Fitted(
             squares, tmp_path,
             lambda training: dataclasses.replace(scored(*scores)(training), evaluate=broken),

@@ -1,4 +1,6 @@
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -55,6 +57,25 @@ def test_accumulation_equals_the_large_batch_also_in_a_shorter_window() -> None:
     assert same(small, large, 1e-6)
     lost, _ = train(windows[:2])
     assert not same(small, lost, 1e-3), "the last batch counts"
+
+
+def test_processes_speak_once_in_a_window() -> None:
+    class Shared(Trainable):
+        silent = 0
+
+        @contextmanager
+        def no_sync(self) -> Iterator[None]:
+            self.silent += 1
+            yield
+
+    wrapped = Shared(Net())
+    optimizer = torch.optim.SGD(wrapped.parameters(), lr=0.1)
+    optimization = Optimization(optimizer, RunnerConfig(), CPU)
+    for window in (3, 1):
+        optimization.begin(window)
+        for batch in data(window):
+            wrapped.train_step(batch, optimization)
+    assert wrapped.silent == 2
 
 
 def test_clipping_is_of_the_whole_windows_gradient() -> None:
