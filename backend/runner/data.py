@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from backend.core.errors import ConfigError
+from backend.core.errors import AssayError, ConfigError
 from backend.runner.config import RunnerConfig
 from backend.runner.distributed import Ranks
 from backend.runner.seeds import COLLATE, SAMPLE, seed_all
@@ -47,6 +47,13 @@ class Batches(Dataset[Any]):
         self._seed = seed
 
     def __getitem__(self, key: Key) -> Any:
+        """A batch, or the AssayError of a sample: raised here, torch would add a traceback."""
+        try:
+            return self._made(key)
+        except AssayError as error:
+            return error
+
+    def _made(self, key: Key) -> Any:
         items = []
         for place, index in enumerate(key.indices, key.start):
             seed_all(SAMPLE, self._seed, key.epoch, place)
@@ -86,7 +93,10 @@ class Stream:
         self.windows = (config.accumulate,) * whole + ((rest,) if rest else ())
 
     def iterate(self, epoch: int, skip: int, device: torch.device) -> Iterator[Any]:
-        """The batches of an epoch on ``device``, without those of its first ``skip`` steps."""
+        """The batches of an epoch on ``device``, without those of its first ``skip`` steps.
+
+        Raises what a sample raised.
+        """
         if hasattr(self._samples, "set_epoch"):
             self._samples.set_epoch(epoch)
         keys = self.keys(epoch)[sum(self.windows[:skip]) :]
@@ -99,6 +109,8 @@ class Stream:
             pin_memory=device.type == "cuda",
         )
         for batch in loader:
+            if isinstance(batch, AssayError):
+                raise batch
             yield to_device(batch, device)
 
     def keys(self, epoch: int) -> list[Key]:

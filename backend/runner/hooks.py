@@ -61,7 +61,7 @@ class BorderHook(Hook):
             measured = self._log(validates)
         if border:
             self._ask(measured)
-        if validates or wanted or self.asked:
+        if session.ranks.first and (validates or wanted or self.asked):
             self._checkpoint(measured, wanted)
         if border or wanted or due(step, config.checkpoints.resume_interval):
             self._recorder.settle()
@@ -79,17 +79,17 @@ class BorderHook(Hook):
         return measured
 
     def _ask(self, measured: dict[str, float]) -> None:
-        """Are we to stop, or is there no use in going on?"""
+        """Are we to stop, or is there no use in going on? The first process decides."""
         session = self._session
-        reason = self._stop.reason() if session.ranks.first else None
-        self.asked = session.ranks.agree(reason)
-        if measured:
-            self._wait(measured)
+        if session.ranks.first:
+            self.asked = self._stop.reason()
+            if measured:
+                self._wait(measured)
+        self.asked, session.ended = session.ranks.agree((self.asked, session.ended))
 
     def _wait(self, measured: dict[str, float]) -> None:
         session, patience = self._session, self._session.training.runner.validation.patience
-        better = self._keeper.improves(measured)
-        session.waited = 0 if better else session.waited + 1
+        session.waited = 0 if self._keeper.improves(measured) else session.waited + 1
         if patience and session.waited >= patience and session.step < session.length.steps:
             headline = session.training.spec.headline
             session.ended = f"no better {headline} in {patience} validations"

@@ -5,6 +5,7 @@ optimizer step): nothing of them need be saved, and neither the number of loader
 a validation in between, nor an interruption changes what is drawn.
 """
 
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ def repeatable(wanted: bool) -> Iterator[None]:
         torch.backends.cudnn.benchmark,
     )
     if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
     try:

@@ -26,7 +26,8 @@ class Session:
     """The parts of a training, built but for the Runner.
 
     ``step`` counts the optimizer steps done; ``ended`` is why it ended early, if it did;
-    ``waited`` the validations since the best one. Raises ConfigError.
+    ``waited`` the validations since the best one. ``frozen`` are all parameters that do not
+    train, ``always`` those of them that came frozen with the model. Raises ConfigError.
     """
 
     def __init__(
@@ -38,8 +39,10 @@ class Session:
         parameters = dict(self.model.named_parameters())
         if unknown := parts.frozen - parameters.keys():
             raise ValueError(f"no parameters to freeze: {', '.join(sorted(unknown))}")
-        for name, parameter in parameters.items():
-            parameter.requires_grad_(name not in parts.frozen)
+        self.always = frozenset(n for n, p in parameters.items() if not p.requires_grad)
+        self.frozen = parts.frozen | self.always
+        for name in self.frozen:
+            parameters[name].requires_grad_(False)
         self.stream = Stream(
             data.samples, data.collate, runner, training.config.seed, ranks, data.order
         )
@@ -114,7 +117,7 @@ class Session:
         self.sums = dict(state["sums"])
 
     def _average(self) -> Ema | None:
-        config, frozen = self.training.runner.ema, self.training.parts.frozen
+        config = self.training.runner.ema
         if not config.enabled:
             return None
         steps = self.length.steps
@@ -124,7 +127,7 @@ class Session:
                 f"ema.momentum is {momentum:.3g} instead of {config.momentum:.3g}: there are only "
                 f"{steps} steps"
             )
-        return Ema(self.model, momentum, {*frozen, *statistics(self.model, frozen)})
+        return Ema(self.model, momentum, {*self.frozen, *statistics(self.model, self.frozen)})
 
     def _trainable(self) -> nn.Module:
         wrapped = Trainable(self.model)

@@ -62,7 +62,8 @@ class Data:
 class Parts:
     """What trains and how fast, by parameter name.
 
-    ``frozen`` are exact names. ``part_of`` names the part of the network in reports, by
+    ``frozen`` are exact names; parameters that came without ``requires_grad`` stay frozen too,
+    and are reported apart. ``part_of`` names the part of the network in reports, by
     default the first word of the name; ``group_of`` the entry of ``optimizer.lr``;
     ``scale_of`` is a factor on that rate.
     """

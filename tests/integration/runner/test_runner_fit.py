@@ -282,6 +282,20 @@ def test_a_device_that_is_not_there_is_refused(squares: Path, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_came_frozen_stays_frozen_and_is_told_apart(squares: Path, tmp_path: Path) -> None:
+    def change(training: Training) -> Training:
+        training.model.get_parameter("backbone.0.weight").requires_grad_(False)
+        return training
+
+    fitted = Fitted(squares, tmp_path, change, epochs=1)
+    declared, verified = [e for e in fitted.events if isinstance(e, FreezeReported)]
+    backbone, head = declared.groups
+    assert (backbone.trainable, backbone.frozen, backbone.always_frozen) == (18, 0, 600)
+    assert (head.trainable, head.lr) == (7, 0.02)
+    assert verified.violations == ()
+    assert verified.frozen_tensors == 1
+
+
 def test_parameters_to_freeze_must_exist(squares: Path, tmp_path: Path) -> None:
     def change(training: Training) -> Training:
         parts = Parts(frozen=frozenset({"neck.weight"}))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend.core.errors import ConfigError
+from backend.core.errors import ConfigError, DataError
 from backend.runner.config import RunnerConfig
 from backend.runner.data import Stream, to_device
 from backend.runner.distributed import Ranks
@@ -111,3 +111,14 @@ def test_batches_of_any_shape_reach_the_device() -> None:
     assert moved["targets"][0][0].is_meta
     assert moved["targets"][0][1] == "name"
     assert moved["none"] is None
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_a_sample_refuses_stays_one_sentence(workers: int) -> None:
+    class Broken(Noisy):
+        def __getitem__(self, index: int) -> Tensor:
+            raise DataError("image 3 is damaged; remove it")
+
+    config = RunnerConfig(batch=2, workers=workers)
+    with pytest.raises(DataError, match=r"^image 3 is damaged; remove it$"):
+        next(Stream(Broken(4), plain, config, 0, Ranks()).iterate(1, 0, CPU))
