@@ -126,9 +126,7 @@ def _groups(session: Session) -> tuple[FreezeGroup, ...]:
     found: dict[str, dict[str, Any]] = {}
     for name, parameter in session.model.named_parameters():
         part = parts.part_of(name)
-        group = found.setdefault(
-            part, {"name": part, "trainable": 0, "frozen": 0, "always_frozen": 0}
-        )
+        group = found.setdefault(part, {"trainable": 0, "frozen": 0, "always_frozen": 0})
         if parameter.requires_grad:
             group["trainable"] += parameter.numel()
             rate = rates[parts.group_of(name)] * parts.scale_of(name)
@@ -136,7 +134,7 @@ def _groups(session: Session) -> tuple[FreezeGroup, ...]:
         else:
             kind = "always_frozen" if name in session.always else "frozen"
             group[kind] += parameter.numel()
-    return tuple(FreezeGroup(**group) for group in found.values())
+    return tuple(FreezeGroup(name=part, **group) for part, group in found.items())
 
 
 def _direction(training: Training) -> Direction:
