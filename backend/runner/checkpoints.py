@@ -1,0 +1,126 @@
+"""The checkpoints of a run: which are kept, and which is the best."""
+
+import contextlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from backend.core.digest import sha256
+from backend.core.events import CheckpointRemoved, CheckpointSaved
+from backend.core.records import Checkpoint, Direction, Record
+from backend.core.trainer import Emit
+from backend.nn.finetune.weights import read_facts, save_weights
+
+FOLDER = "checkpoints"
+
+
+class Measured(Record):
+    """What the seam adds to a checkpoint's facts. ``ema``: are the weights averaged?"""
+
+    step: int
+    epoch: int
+    metrics: dict[str, float]
+    ema: bool
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A checkpoint on disk. ``score`` is None if it has no headline that is a number."""
+
+    path: Path
+    sha256: str
+    step: int
+    score: float | None
+    wanted: bool
+
+
+class Keeper:
+    """Keeps the best, the last and each ``wanted`` checkpoint; ``prune`` deletes the others."""
+
+    def __init__(self, work_dir: Path, emit: Emit, headline: str, direction: Direction) -> None:
+        self._work_dir = work_dir
+        self._emit = emit
+        self._headline = headline
+        self._sign = 1 if direction == "maximize" else -1
+        self._kept: list[Kept] = []
+
+    @property
+    def best(self) -> Kept | None:
+        """The first of those with the best score."""
+        scored = [(self._sign * kept.score, kept) for kept in self._kept if kept.score is not None]
+        return max(scored, key=lambda pair: (pair[0], -pair[1].step))[1] if scored else None
+
+    @property
+    def chosen(self) -> Kept | None:
+        """The best, or the last if none has a score."""
+        return self.best or (self._kept[-1] if self._kept else None)
+
+    def improves(self, metrics: Mapping[str, float]) -> bool:
+        """Would these be the best?"""
+        score, best = self._score(metrics), self.best
+        if score is None:
+            return False
+        return best is None or best.score is None or self._sign * (score - best.score) > 0
+
+    def save(
+        self,
+        weights: Mapping[str, Tensor],
+        facts: Mapping[str, object],
+        measured: Measured,
+        wanted: bool,
+    ) -> None:
+        """Write a checkpoint and tell of it. Raises OSError; the earlier ones are still there."""
+        path = self._work_dir / FOLDER / f"step-{measured.step:07d}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        strict = json.loads(measured.model_dump_json())  # a metric may be NaN, which JSON has not
+        digest = save_weights(path, weights, {**facts, **strict, "wanted": wanted})
+        score = self._score(measured.metrics)
+        self._kept.append(Kept(path, digest, measured.step, score, wanted))
+        best = self.best
+        checkpoint = Checkpoint(
+            path=self.relative(path),
+            sha256=digest,
+            step=measured.step,
+            epoch=measured.epoch,
+            metrics=measured.metrics,
+        )
+        self._emit(
+            CheckpointSaved(checkpoint=checkpoint, best=best is not None and best.path == path)
+        )
+
+    def prune(self) -> None:
+        """Delete what better or later ones supersede."""
+        self._remove(
+            lambda kept: not (kept.wanted or kept in (self.best, self.chosen, self._kept[-1]))
+        )
+
+    def find(self, step: int) -> None:
+        """Take up what an interrupted run left, up to and with ``step``; delete what is later."""
+        for path in sorted((self._work_dir / FOLDER).glob("step-*.safetensors")):
+            facts = read_facts(path)
+            measured = Measured.model_validate({k: facts[k] for k in Measured.model_fields})
+            score = self._score(measured.metrics)
+            kept = Kept(path, sha256(path), measured.step, score, bool(facts["wanted"]))
+            self._kept.append(kept)
+        self._remove(lambda kept: kept.step > step)
+        self.prune()
+
+    def relative(self, path: Path) -> str:
+        """As events name it."""
+        return path.relative_to(self._work_dir).as_posix()
+
+    def _score(self, metrics: Mapping[str, float]) -> float | None:
+        score = metrics.get(self._headline)
+        return score if score is not None and math.isfinite(score) else None
+
+    def _remove(self, doomed: Callable[[Kept], bool]) -> None:
+        for kept in [kept for kept in self._kept if doomed(kept)]:
+            with contextlib.suppress(FileNotFoundError):
+                kept.path.unlink()
+            kept.path.with_suffix(".json").unlink(missing_ok=True)
+            self._kept.remove(kept)
+            self._emit(CheckpointRemoved(path=self.relative(kept.path), sha256=kept.sha256))

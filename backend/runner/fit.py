@@ -1,0 +1,169 @@
+"""``fit``: a Training in, events and checkpoints out."""
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from backend.core.errors import TrainingError
+from backend.core.events import (
+    Evaluated,
+    Event,
+    FreezeGroup,
+    FreezeReported,
+    Noted,
+    RunStarted,
+)
+from backend.core.records import Direction
+from backend.core.trainer import Emit, StopSignal, TrainOutcome
+from backend.nn.finetune.freezing import Snapshot
+from backend.runner.checkpoints import Keeper
+from backend.runner.device import environment, resolve_device
+from backend.runner.distributed import Ranks, joined, world_size
+from backend.runner.hooks import BorderHook, StepHook
+from backend.runner.loop import TrainLoop
+from backend.runner.progress import check_same, identity, read_progress, write_finished
+from backend.runner.quiet import QuietRunner
+from backend.runner.recorder import Recorder
+from backend.runner.seeds import repeatable
+from backend.runner.session import Session
+from backend.runner.training import Training
+
+
+def fit(training: Training, emit: Emit, stop: StopSignal, work_dir: Path) -> TrainOutcome:
+    """Train, or continue what was interrupted in this work directory.
+
+    Under torchrun each process calls this; the first one speaks, validates and writes. Raises
+    ConfigError or CheckpointError before anything is trained, and TrainingError for a finished
+    run or if training cannot go on.
+    """
+    device = resolve_device(training.config.device, world_size())
+    work_dir = work_dir.absolute()
+    with (
+        joined(device) as ranks,
+        repeatable(training.runner.deterministic),
+        _explained(training, work_dir),
+    ):
+        return _fit(training, emit if ranks.first else _silent, stop, (work_dir, device, ranks))
+
+
+def _fit(
+    training: Training, emit: Emit, stop: StopSignal, place: tuple[Path, torch.device, Ranks]
+) -> TrainOutcome:
+    work_dir, device, ranks = place
+    torch.set_num_threads(training.runner.threads)
+    state = read_progress(work_dir)
+    notes = check_same(work_dir, state, identity(training, ranks.size)) if state else ()
+    session = Session(training, work_dir, device, ranks)
+    before = Snapshot(session.model, session.frozen)
+    if state:
+        session.restore(state)
+    keeper = Keeper(work_dir, emit, training.spec.headline, _direction(training))
+    emit(_started(session, resumed=state is not None))
+    for note in session.notes:
+        emit(Noted(level="info", message=note))
+    for note in (*training.notes, *notes):
+        emit(Noted(level="warning", message=note))
+    emit(_report(session, "declared", before))
+    if state and ranks.first:
+        keeper.find(session.step)
+    asked = _run(session, emit, stop, keeper)
+    emit(_report(session, "verified", before))
+    best = keeper.relative(keeper.chosen.path) if keeper.chosen else None
+    if asked and not session.over:
+        return TrainOutcome(status="stopped", best=best, reason=asked)
+    if ranks.first:
+        assert best is not None  # the last step is always validated
+        emit(Evaluated(report=training.evaluate(work_dir / best)))
+        write_finished(work_dir, session.step)
+    return TrainOutcome(status="finished", best=best, reason=session.ended)
+
+
+def _run(session: Session, emit: Emit, stop: StopSignal, keeper: Keeper) -> str | None:
+    """Let the Runner train; the reason for which it was asked to stop, if it was."""
+    recorder = Recorder(session, emit)
+    border = BorderHook(session, recorder, keeper, stop)
+    session.training.watch.began(session.optimization.optimizer)
+    loop = TrainLoop(session, recorder)
+    QuietRunner(session, loop, [StepHook(session, recorder), border]).train()
+    return border.asked
+
+
+def _started(session: Session, resumed: bool) -> RunStarted:
+    training = session.training
+    return RunStarted(
+        trainer=training.spec.kind,
+        epochs=training.config.epochs,
+        headline=training.spec.headline,
+        metrics=training.spec.metrics,
+        data=training.data.inputs,
+        environment=environment(session.device, training.packages, session.ranks.size),
+        resumed_from=session.point.epoch if resumed else None,
+    )
+
+
+def _report(
+    session: Session, phase: Literal["declared", "verified"], before: Snapshot
+) -> FreezeReported:
+    training = session.training
+    after = phase == "verified"
+    return FreezeReported(
+        phase=phase,
+        strategy=training.config.freeze.strategy,
+        groups=_groups(session),
+        frozen_tensors=len(before.frozen),
+        changed_tensors=len(before.changed(session.model)) if after else None,
+        violations=before.violations(session.models) if after else (),
+        notes=training.parts.notes,
+    )
+
+
+def _groups(session: Session) -> tuple[FreezeGroup, ...]:
+    parts, rates = session.training.parts, session.training.runner.optimizer.lr
+    found: dict[str, dict[str, Any]] = {}
+    for name, parameter in session.model.named_parameters():
+        part = parts.part_of(name)
+        group = found.setdefault(part, {"trainable": 0, "frozen": 0, "always_frozen": 0})
+        if parameter.requires_grad:
+            group["trainable"] += parameter.numel()
+            rate = rates[parts.group_of(name)] * parts.scale_of(name)
+            group["lr"] = max(rate, group.get("lr", rate))
+        else:
+            kind = "always_frozen" if name in session.always else "frozen"
+            group[kind] += parameter.numel()
+    return tuple(FreezeGroup(name=part, **group) for part, group in found.items())
+
+
+def _direction(training: Training) -> Direction:
+    name = training.spec.headline.partition("/")[2]
+    direction = next(m.direction for m in training.spec.metrics if m.name == name)
+    assert direction is not None  # the conformance suite asks for it
+    return direction
+
+
+def _silent(event: Event) -> None:
+    """The other processes do not speak."""
+
+
+@contextlib.contextmanager
+def _explained(training: Training, work_dir: Path) -> Iterator[None]:
+    """Turn the failures that a user can do something about into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise TrainingError(
+            f"{work_dir}: the disk is full; make room and resume, the run continues after what "
+            "it saved last"
+        ) from error
+    except RuntimeError as error:
+        if "out of memory" not in str(error).lower():
+            raise
+        raise TrainingError(
+            f"out of memory with runner.batch {training.runner.batch}; lower it (and raise "
+            "runner.accumulate), or recompute activations (runner.checkpointing)"
+        ) from error

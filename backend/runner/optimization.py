@@ -1,0 +1,84 @@
+"""One optimizer step over a window of batches: accumulation, mixed precision, clipping."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from backend.runner.config import RunnerConfig
+from backend.runner.mm import OptimWrapper
+
+DTYPES = {"off": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Optimization(OptimWrapper):
+    """mmengine's wrapper with windows of its own, and mixed precision on any device.
+
+    A window is closed by its last batch, so none reaches over an epoch's end and none is lost;
+    its gradient is the mean over its batches.
+    """
+
+    def __init__(self, optimizer: Optimizer, config: RunnerConfig, device: torch.device) -> None:
+        super().__init__(optimizer)
+        self.base_param_settings = None  # one more group, without parameters, for its logger
+        self.norm: Tensor | None = None
+        self._clip = config.clip
+        self._device = device.type
+        self._dtype = DTYPES[config.amp]
+        self._scaler = torch.amp.GradScaler(device.type, enabled=config.amp == "float16")
+        self._window = 1
+
+    def begin(self, batches: int) -> None:
+        """Open a window of so many batches."""
+        self._window, self._inner_count = batches, 0
+
+    def initialize_count_status(self, *_: object) -> None:
+        """The loop opens each window."""
+
+    def should_update(self) -> bool:
+        """Is the window complete?"""
+        return self._inner_count >= self._window
+
+    def should_sync(self) -> bool:
+        """Will the next batch complete it?"""
+        return self._inner_count + 1 >= self._window
+
+    def scale_loss(self, loss: Tensor) -> Tensor:
+        """A batch's share of the window's mean."""
+        return loss / self._window
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Where the forward pass runs."""
+        with (
+            super().optim_context(model),
+            torch.autocast(self._device, dtype=self._dtype, enabled=self._dtype is not None),
+        ):
+            yield
+
+    def backward(self, loss: Tensor, **_: object) -> None:
+        """Add a batch's gradient."""
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._inner_count += 1
+
+    def step(self, **_: object) -> None:
+        """Move the weights; ``norm`` is then the gradient's norm before it was clipped."""
+        if self._clip:
+            self._scaler.unscale_(self.optimizer)
+            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+            self.norm = nn.utils.clip_grad_norm_(parameters, self._clip)
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What an exact continuation needs."""
+        return {"optimizer": self.optimizer.state_dict(), "scaler": self._scaler.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up what ``state_dict`` gave."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"]:
+            self._scaler.load_state_dict(state["scaler"])

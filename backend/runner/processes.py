@@ -1,0 +1,133 @@
+"""``train``: fit in this process, or in several that torchrun starts on this machine."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from backend.core.errors import AssayError, TrainingError
+from backend.core.events import Event
+from backend.core.trainer import Emit, StopSignal, TrainOutcome
+from backend.runner.fit import fit
+from backend.runner.training import Training
+
+SILENCE = object()
+Build = Callable[[], Training]
+
+
+def train(
+    build: Build, processes: int, emit: Emit, stop: StopSignal, work_dir: Path
+) -> TrainOutcome:
+    """``fit`` what ``build`` makes, in one process or in several.
+
+    For several, ``build`` must be picklable (``functools.partial`` of a function of a module):
+    each process calls it. Raises what ``fit`` raises.
+    """
+    if processes == 1 or "RANK" in os.environ:
+        return fit(build(), emit, stop, work_dir)
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        run_id="assay",
+        nproc_per_node=processes,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="127.0.0.1",
+        max_restarts=0,
+        monitor_interval=0.1,
+    )
+    ours, theirs = get_context("spawn").Pipe()
+    failures: list[Exception] = []
+    try:
+        with _listening(ours, theirs, emit, stop, failures):
+            outcomes = elastic_launch(config, _rank)(build, work_dir, theirs)
+    except ChildFailedError as error:
+        if failures:
+            raise failures[0] from error
+        rank, failure = error.get_first_failure()
+        raise TrainingError(
+            f"training process {rank} of {processes} died (exit code {failure.exitcode}); its "
+            "output tells more"
+        ) from error
+    if failures:
+        raise failures[0]
+    outcome: TrainOutcome = outcomes[0]
+    return outcome
+
+
+@contextlib.contextmanager
+def _listening(
+    ours: Connection,
+    theirs: Connection,
+    emit: Emit,
+    stop: StopSignal,
+    failures: list[Exception],
+) -> Iterator[None]:
+    """Hand on what the first process says, and answer it, until all have ended."""
+
+    def listen() -> None:
+        try:
+            while (said := _heard(ours)) is not SILENCE:
+                if isinstance(said, AssayError):
+                    failures.append(said)
+                elif said is None:
+                    ours.send(stop.reason())
+                else:
+                    emit(said)
+        except Exception as error:  # noqa: BLE001 (raised where train was called)
+            failures.append(error)
+        finally:
+            ours.close()  # who still waits for an answer ends
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    try:
+        yield
+    finally:
+        theirs.close()
+        listener.join()
+
+
+def _heard(ours: Connection) -> Any:
+    try:
+        return ours.recv()
+    except (EOFError, OSError):
+        return SILENCE
+
+
+class _Line:
+    """The first process's end: events, and the question whether to stop."""
+
+    def __init__(self, to: Connection) -> None:
+        self._to = to
+
+    def emit(self, event: Event) -> None:
+        self._to.send(event)
+
+    def reason(self) -> str | None:
+        self._to.send(None)
+        answer: str | None = self._to.recv()
+        return answer
+
+
+def _rank(build: Build, work_dir: Path, to: Connection) -> TrainOutcome:
+    parent: Any = parent_process()
+    threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
+    line = _Line(to)
+    try:
+        return fit(build(), line.emit, line, work_dir)
+    except AssayError as error:
+        to.send(error)
+        raise
+
+
+def _die_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)

@@ -1,0 +1,103 @@
+"""What an interrupted run needs to go on: ``runner/state.pt``, plain tensors and numbers.
+
+It stands in for mmengine's own checkpoint, which is a pickle that torch's safe mode refuses.
+It is written between optimizer steps and read in safe mode; what came after it is repeated,
+to the bit.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from backend.config.schema import flatten
+from backend.core.errors import CheckpointError, ConfigError, TrainingError
+from backend.nn.finetune.weights import load_state, save_state
+from backend.runner.training import Training
+
+VERSION = 1
+MAY_CHANGE = (
+    *("name", "experiment", "device", "data", "source"),
+    *("runner.workers", "runner.threads", "runner.log_interval", "runner.deterministic"),
+    *("runner.validation.", "runner.checkpoints.", "runner.unused_parameters"),
+)
+"""Config keys (those ending in a dot: sections) that a continued run may change."""
+
+
+def state_path(work_dir: Path) -> Path:
+    """The file that makes a run resumable."""
+    return work_dir / "runner" / "state.pt"
+
+
+def identity(training: Training, processes: int) -> dict[str, object]:
+    """What makes two trainings the same one."""
+    return {
+        "config": json.dumps(training.config.model_dump(mode="json")),
+        "source": training.source,
+        "data": json.dumps([(item.split, item.digest) for item in training.data.inputs]),
+        "processes": processes,
+    }
+
+
+def read_progress(work_dir: Path) -> dict[str, Any] | None:
+    """The state of an interrupted run, or None for a new one.
+
+    Raises TrainingError for a finished run and CheckpointError for a damaged state.
+    """
+    path = state_path(work_dir)
+    if not path.is_file():
+        return None
+    state = load_state(path)
+    if state.get("version") != VERSION:
+        raise CheckpointError(f"{path}: written by another version of Assay; start a new run")
+    if state["finished"]:
+        raise TrainingError(
+            f"{work_dir}: this run is finished after {state['step']} steps; to train its model "
+            "further, start a new run from its checkpoint"
+        )
+    return state
+
+
+def check_same(work_dir: Path, state: dict[str, Any], now: dict[str, object]) -> tuple[str, ...]:
+    """Refuse to continue a run as another one; return what a person should know.
+
+    Raises ConfigError naming what differs.
+    """
+    old, new = (flatten(json.loads(str(side["config"]))) for side in (state, now))
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key) and not _may_change(key):
+            raise ConfigError(
+                f"{work_dir}: the interrupted run had {key} = {old.get(key) or 'none'}, now it "
+                f"is {new.get(key) or 'none'}; continue it with the same config or start a new run"
+            )
+    if state["processes"] != now["processes"]:
+        raise ConfigError(
+            f"{work_dir}: the interrupted run had {state['processes']} processes, now there are "
+            f"{now['processes']}; continue it with as many or start a new run"
+        )
+    if state["source"] != now["source"]:
+        raise ConfigError(
+            f"{work_dir}: the interrupted run started from other pretrained weights; continue "
+            "it with the same or start a new run"
+        )
+    if state["data"] != now["data"]:
+        return ("the data changed since the run was interrupted",)
+    return ()
+
+
+def write_progress(work_dir: Path, state: dict[str, object]) -> None:
+    """The whole file or none of it. Raises OSError."""
+    path = state_path(work_dir)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_state(path, {"version": VERSION, "finished": False, **state})
+
+
+def write_finished(work_dir: Path, step: int) -> None:
+    """Mark the run as finished and scored; what was needed to go on is dropped.
+
+    Raises OSError.
+    """
+    save_state(state_path(work_dir), {"version": VERSION, "finished": True, "step": step})
+
+
+def _may_change(key: str) -> bool:
+    return any(key == name or (name.endswith(".") and key.startswith(name)) for name in MAY_CHANGE)

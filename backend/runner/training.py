@@ -1,0 +1,102 @@
+"""What a trainer's author hands to ``fit``: objects and functions, no class to inherit from."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import nn
+from torch.optim import Optimizer
+
+from backend.config.schema import TrainConfig
+from backend.core.records import DatasetInput, EvalReport
+from backend.core.trainer import TrainerSpec
+from backend.runner.config import RunnerConfig
+from backend.runner.data import Order, Samples
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where training stands: optimizer steps done of ``steps``, and the epoch they lie in."""
+
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+
+
+class Watch(Protocol):
+    """Looks on. What it does may depend on the point only, or a resumed run would differ."""
+
+    def began(self, optimizer: Optimizer) -> None:
+        """The optimizer is ready; its hooks see gradients and updates."""
+
+    def stepping(self, point: Point) -> None:
+        """The step after ``point`` begins: the place to set a weight that changes with time."""
+
+
+class NoWatch:
+    """Looks away."""
+
+    def began(self, optimizer: Optimizer) -> None:
+        """Nothing."""
+
+    def stepping(self, point: Point) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Training samples (a map-style dataset), how a batch is made of them, and what they are.
+
+    ``order`` gives an epoch's sample indices; None: each once, shuffled.
+    """
+
+    samples: Samples
+    collate: Callable[[list[Any]], Any]
+    inputs: tuple[DatasetInput, ...]
+    order: Order | None = None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What trains and how fast, by parameter name.
+
+    ``frozen`` are exact names; parameters that came without ``requires_grad`` stay frozen too,
+    and are reported apart. ``part_of`` names the part of the network in reports, by
+    default the first word of the name; ``group_of`` the entry of ``optimizer.lr``;
+    ``scale_of`` is a factor on that rate.
+    """
+
+    frozen: frozenset[str] = frozenset()
+    part_of: Callable[[str], str] = lambda name: name.partition(".")[0]
+    group_of: Callable[[str], str] = lambda name: "all"
+    scale_of: Callable[[str], float] = lambda name: 1.0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training.
+
+    ``model`` is a plain ``nn.Module`` with ``loss(batch)`` (see ``module.Learner``), its
+    pretrained weights already in it. ``validate`` gets the model whose checkpoint will be saved
+    (the average, if there is one), in evaluation mode and without gradients, and returns
+    metrics by ``split/name`` with the spec's headline among them. ``evaluate`` scores the best
+    checkpoint at the end. ``facts`` go into each checkpoint and must be JSON; ``source`` tells
+    pretrained weights apart when a run is continued.
+    """
+
+    spec: TrainerSpec
+    config: TrainConfig
+    runner: RunnerConfig
+    model: nn.Module
+    data: Data
+    validate: Callable[[nn.Module, Point], Mapping[str, float]]
+    evaluate: Callable[[Path], EvalReport]
+    parts: Parts = field(default_factory=Parts)
+    facts: Mapping[str, object] = field(default_factory=dict)
+    source: str = ""
+    packages: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    watch: Watch = field(default_factory=NoWatch)
