@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from backend.core.experts import ExpertReport
 from backend.core.records import Checkpoint, DatasetInput, EvalReport, MetricSpec, Record
 
 METRIC_KEY = re.compile(r"[a-z]+(/[A-Za-z0-9_.\-]+)+")
@@ -85,6 +86,18 @@ class CheckpointSaved(Record):
     best: bool
 
 
+class ExpertsObserved(Record):
+    """What the experts did in a validation, or in the final evaluation of the best checkpoint.
+
+    It comes after the metrics of its step and before the checkpoint of its step, except
+    ``final``, which comes with ``Evaluated``.
+    """
+
+    type: Literal["ExpertsObserved"] = "ExpertsObserved"
+    report: ExpertReport
+    final: bool = False
+
+
 class CheckpointRemoved(Record):
     """An earlier checkpoint was deleted, because better ones are kept."""
 
@@ -129,6 +142,7 @@ Event = Annotated[
     | FreezeReported
     | CheckpointSaved
     | CheckpointRemoved
+    | ExpertsObserved
     | Evaluated
     | Noted
     | RunFinished,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from backend.core.comparisons import Comparison
+from backend.core.experts import ExpertReport
 from backend.core.records import (
     Checkpoint,
     PromotionDecision,
@@ -36,6 +37,10 @@ class RunStore(Protocol):
 
     def checkpoints(self, key: str) -> list[Checkpoint]:
         """The checkpoints of a run that still exist, in step order; paths are absolute."""
+
+    def experts(self, key: str) -> list[ExpertReport]:
+        """What a run's experts did at each validation, in step order; the one of the final
+        evaluation, if there is one, last. Empty for a run without experts."""
 
     def studies(self) -> list[StudyRecord]:
         """All studies, newest first."""

@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from backend.config.schema import TrainConfig
+from backend.core.events import Event
 from backend.core.records import DatasetInput, EvalReport
 from backend.core.trainer import TrainerSpec
 from backend.runner.config import RunnerConfig
@@ -26,13 +27,17 @@ class Point:
 
 
 class Watch(Protocol):
-    """Looks on. What it does may depend on the point only, or a resumed run would differ."""
+    """Looks on and may move buffers; what it does may depend on the point and the model only, or
+    a resumed run would differ."""
 
     def began(self, optimizer: Optimizer) -> None:
         """The optimizer is ready; its hooks see gradients and updates."""
 
     def stepping(self, point: Point) -> None:
         """The step after ``point`` begins: the place to set a weight that changes with time."""
+
+    def stepped(self, point: Point) -> None:
+        """The optimizer has moved the weights, the average has not followed yet."""
 
 
 class NoWatch:
@@ -42,6 +47,9 @@ class NoWatch:
         """Nothing."""
 
     def stepping(self, point: Point) -> None:
+        """Nothing."""
+
+    def stepped(self, point: Point) -> None:
         """Nothing."""
 
 
@@ -76,15 +84,24 @@ class Parts:
 
 
 @dataclass(frozen=True)
+class Validated:
+    """Metrics by ``split/name``, and events told after them (what the experts did)."""
+
+    metrics: Mapping[str, float]
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True)
 class Training:
     """One training.
 
     ``model`` is a plain ``nn.Module`` with ``loss(batch)`` (see ``module.Learner``), its
     pretrained weights already in it. ``validate`` gets the model whose checkpoint will be saved
-    (the average, if there is one), in evaluation mode and without gradients, and returns
-    metrics by ``split/name`` with the spec's headline among them. ``evaluate`` scores the best
-    checkpoint at the end. ``facts`` go into each checkpoint and must be JSON; ``source`` tells
-    pretrained weights apart when a run is continued.
+    (the average, if there is one), in evaluation mode and without gradients, and the mean losses
+    of the epoch so far; it returns metrics with the spec's headline among them. ``evaluate``
+    scores the best checkpoint at the end; its events are told after ``Evaluated``. ``facts`` go
+    into each checkpoint and must be JSON; ``source`` tells pretrained weights apart when a run
+    is continued.
     """
 
     spec: TrainerSpec
@@ -92,8 +109,8 @@ class Training:
     runner: RunnerConfig
     model: nn.Module
     data: Data
-    validate: Callable[[nn.Module, Point], Mapping[str, float]]
-    evaluate: Callable[[Path], EvalReport]
+    validate: Callable[[nn.Module, Point, Mapping[str, float]], Validated]
+    evaluate: Callable[[Path], tuple[EvalReport, tuple[Event, ...]]]
     parts: Parts = field(default_factory=Parts)
     facts: Mapping[str, object] = field(default_factory=dict)
     source: str = ""

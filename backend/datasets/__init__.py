@@ -1,0 +1,1 @@
+"""Detection datasets in the formats people have them in, read into one."""
