@@ -24,6 +24,8 @@ from backend.core.records import EvalReport
 from backend.core.sinks import Deferred, EventSink, Fanout, JsonlSink, Tail
 from backend.core.trainer import EvalRequest, TrainerSpec
 from backend.core.workdir import RunFile, WorkDir, write_atomic, write_json
+from backend.hardware.recovery import note_death
+from backend.hardware.witness import Witness
 from backend.tracking.home import Home
 
 POLL_SECONDS = 0.05
@@ -107,27 +109,31 @@ def _describe(
 
 
 def supervise(
-    work: WorkDir, sinks: Callable[[], Sequence[EventSink]], workers: Workers
+    work: WorkDir,
+    sinks: Callable[[], Sequence[EventSink]],
+    workers: Workers,
+    system: Path = Path("/"),
 ) -> RunFinished:
     """Run a prepared work directory to its end, handing each event to the sinks.
 
     Events of an earlier attempt in the same directory come first, so that sinks always see the
     whole run. The first Ctrl-C asks the training to stop after its next validation, the second
-    ends it. A worker that dies without its last event gets one here. Of a run whose input is
-    refused before it starts, nothing is left. Raises TrainingError if the run is finished.
+    ends it. A worker that dies without its last event is started again if memory ended it and
+    the config wants that, and gets its last event here if not. Of a run whose input is refused
+    before it starts, nothing is left. ``system`` is where the system's own files are. Raises
+    TrainingError if the run is finished.
     """
     with work.hold():
         earlier = Tail(work.events).poll()
         _refuse_finished(work, earlier)
         work.stop.unlink(missing_ok=True)
-        process = workers.start("fit", work.path)
+        attempt = Attempt(work, workers, system)
         try:
             fanout = Fanout(sinks())
         except BaseException:
-            process.kill()
-            process.join()
+            attempt.kill()
             raise
-        finished = _pump(work, process, fanout, len(earlier))
+        finished = _pump(work, attempt, fanout, len(earlier))
     if finished.refused:
         shutil.rmtree(work.path)
     return finished
@@ -142,35 +148,83 @@ def _refuse_finished(work: WorkDir, events: Sequence[Envelope]) -> None:
         )
 
 
-def _pump(work: WorkDir, process: BaseProcess, fanout: Fanout, known: int) -> RunFinished:
+class Attempt:
+    """A worker at its training, and the one after it if memory ends it."""
+
+    def __init__(self, work: WorkDir, workers: Workers, system: Path) -> None:
+        self._work = work
+        self._workers = workers
+        self._system = system
+        self._start()
+
+    def _start(self) -> None:
+        self._witness = Witness(self._work.output, self._system)
+        self.process = self._workers.start("fit", self._work.path)
+
+    def alive(self) -> bool:
+        """Waits a moment for its end."""
+        self._witness.look(self.process.pid)
+        return not connection.wait([self.process.sentinel], timeout=POLL_SECONDS)
+
+    def again(self) -> bool:
+        """Start another one, if memory ended this one and the run may step down."""
+        exitcode = self.process.exitcode
+        if not exitcode or self._work.stop.exists() or not _recovers(self._work):
+            return False
+        shortage = self._witness.verdict(exitcode)
+        if shortage is None or not note_death(self._work.path, shortage):
+            return False
+        self._start()
+        return True
+
+    def kill(self) -> None:
+        """End it now."""
+        self.process.kill()
+        self.process.join()
+
+
+def _recovers(work: WorkDir) -> bool:
+    """Does the run's trainer step down when memory runs out, and may it?"""
+    config = yaml.safe_load(work.config.read_text(encoding="utf-8"))
+    return bool(config.get("hardware", {}).get("recover", False))
+
+
+def _pump(work: WorkDir, attempt: Attempt, fanout: Fanout, known: int) -> RunFinished:
     tail = Tail(work.events)
     last: Envelope | None = None
     try:
         alive = True
         while alive:
             try:
-                alive = not connection.wait([process.sentinel], timeout=POLL_SECONDS)
+                alive = attempt.alive()
                 for envelope in tail.poll():
                     fanout.receive(envelope)
                     last = envelope
             except KeyboardInterrupt:
                 if work.stop.exists():
-                    process.kill()
+                    attempt.process.kill()
                 work.request_stop("stopped", "stopped by the user (Ctrl-C)")
-        process.join()
-        if last is None or last.seq < known or not isinstance(last.event, RunFinished):
-            last = _close(work, process.exitcode)
+            if not alive:
+                attempt.process.join()
+                alive = not _said(last, known) and attempt.again()
+        if not _said(last, known):
+            last = _close(work, attempt.process.exitcode)
             fanout.receive(last)
     except BaseException:
-        process.kill()
-        process.join()
+        attempt.kill()
         with contextlib.suppress(OSError):
-            _close(work, process.exitcode)
+            _close(work, attempt.process.exitcode)
         raise
     finally:
         fanout.close()
+    assert last is not None
     assert isinstance(last.event, RunFinished)
     return last.event
+
+
+def _said(last: Envelope | None, known: int) -> bool:
+    """Did the worker say its last word in this attempt?"""
+    return last is not None and last.seq >= known and isinstance(last.event, RunFinished)
 
 
 def _close(work: WorkDir, exitcode: int | None) -> Envelope:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from backend.analysis.experts import dense_twin, gflops_by_run
 from backend.analysis.findings import find_findings
 from backend.analysis.report import comparison, outlook, run, study
 from backend.analysis.report.blocks import Document, Drawing
@@ -104,7 +105,10 @@ def of_run(store: RunStore, of: Run, against: Run | None = None) -> Report:
         run=of,
         course=course,
         findings=find_findings(
-            envelopes, course.evaluated, primary=course.headline.partition("/")[2]
+            envelopes,
+            course.evaluated,
+            primary=course.headline.partition("/")[2],
+            dense=dense_twin(of, store.runs()),
         ),
         checkpoints=tuple(store.checkpoints(of.key)),
         comparisons=_involving(store, {of.key}),
@@ -118,12 +122,14 @@ def of_run(store: RunStore, of: Run, against: Run | None = None) -> Report:
 def of_study(home: Home, store: RunStore, of: StudyRecord, catalog: Catalog = CATALOG) -> Report:
     """One search."""
     runs = {trial.run for trial in of.trials if trial.run}
-    kinds = {found.trainer for found in store.runs() if found.key in runs}
+    trained = [found for found in store.runs() if found.key in runs]
+    kinds = {found.trainer for found in trained}
     search = Search(
         study=of,
         comparisons=_involving(store, runs),
         strategies=tuple(catalog[kinds.pop()].strategies) if _one_of(kinds, catalog) else (),
         plain=study.plain_trial(of),
+        gflops=gflops_by_run(trained),
     )
     document = study.document(search, _curves_of_study(store, of))
     folder = home.root / "reports" / _file_name(of.name)

@@ -78,3 +78,8 @@ def moment(unix: float | None) -> str:
 def count(n: int, noun: str) -> str:
     """``1 run``, ``1,200 runs``; nouns take a plain s."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def cut(name: str, longest: int = 18) -> str:
+    """A name that a person chose, short enough for an axis."""
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"

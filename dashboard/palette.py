@@ -24,6 +24,12 @@ ACCENT = "#4c6ef5"
 GREY = "#8b929c"
 
 
+def expert_style(expert: int) -> tuple[str, str]:
+    """Colour and dash of an expert by its number; the dash differs where colours run out."""
+    times, place = divmod(expert, len(CATEGORY_COLORS))
+    return CATEGORY_COLORS[place], DASHES[times % len(DASHES)]
+
+
 def run_color(key: str) -> str:
     """The colour of a run, the same on every page and every day."""
     return RUN_COLORS[hashlib.sha256(key.encode()).digest()[0] % len(RUN_COLORS)]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from backend.analysis.expert_views import has_experts
 from backend.catalog import CATALOG, Catalog
 from backend.core.comparisons import Comparison, MetricDelta
 from backend.core.records import (
@@ -150,6 +151,7 @@ def _run_row(run: Run, baseline: Run | None, champion: str, now: float, catalog:
         "started_text": moment(run.started),
         "baseline": baseline is not None and run.key == baseline.key,
         "champion": champion,
+        "experts": has_experts(run),
     }
 
 

@@ -11,13 +11,15 @@ from urllib.parse import parse_qsl, quote
 
 Axis = Literal["step", "epoch", "time"]
 Summary = Literal["best", "last"]
+Loss = Literal["total", "object"]
 
 
 @dataclass(frozen=True)
 class View:
     """``runs`` are selected on every page; the rest belongs to the page that shows it.
 
-    ``smooth`` is the weight of the moving average, 0 (off) to 0.99.
+    ``smooth`` is the weight of the moving average, 0 (off) to 0.99. ``step`` and ``other_step``
+    are a validation's step or ``final``, and empty for the last there is.
     """
 
     runs: tuple[str, ...] = ()
@@ -31,6 +33,12 @@ class View:
     study: str = ""
     comparison: str = ""
     q: str = ""
+    run: str = ""
+    step: str = ""
+    router: str = ""
+    loss: Loss = "total"
+    other: str = ""
+    other_step: str = ""
 
     @classmethod
     def parse(cls, search: str | None) -> Self:
@@ -48,6 +56,12 @@ class View:
             study=query.get("study", ""),
             comparison=query.get("comparison", ""),
             q=query.get("q", ""),
+            run=query.get("run", ""),
+            step=query.get("step", ""),
+            router=query.get("router", ""),
+            loss=cast(Loss, _one_of(query.get("loss"), get_args(Loss))),
+            other=query.get("other", ""),
+            other_step=query.get("other_step", ""),
         )
 
     def search(self) -> str:
@@ -64,6 +78,12 @@ class View:
             "study": self.study,
             "comparison": self.comparison,
             "q": self.q,
+            "run": self.run,
+            "step": self.step,
+            "router": self.router,
+            "loss": "" if self.loss == "total" else self.loss,
+            "other": self.other,
+            "other_step": self.other_step,
         }
         pairs = [f"{key}={quote(text, safe=',/')}" for key, text in texts.items() if text]
         return "?" + "&".join(pairs) if pairs else ""

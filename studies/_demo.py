@@ -5,16 +5,11 @@ images that no trial saw, promotion through the gate, and the promoted model use
 process. Every number that is printed comes from this run.
 """
 
-import json
-import os
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend import compare, launch, promote
-from backend.analysis.comparison import ComparisonSettings
+from backend import launch
 from backend.analysis.report.study import plain_trial
 from backend.catalog import CATALOG, load_config
 from backend.cli._common import number, show, signed, table
@@ -23,17 +18,16 @@ from backend.cli.checkpoints import sentences
 from backend.cli.study import describe, watcher
 from backend.config.schema import TrainConfig
 from backend.core.comparisons import Comparison
-from backend.core.errors import StudyError, TrainingError
+from backend.core.errors import StudyError
 from backend.core.records import (
     PromotionDecision,
     Run,
     StudyRecord,
     TrialRecord,
 )
-from backend.sides import find_side, shared_config
 from backend.synthetic.digits import write_digits
 from backend.tracking.home import Home
-from backend.tracking.store import MlflowStore
+from studies._demo_parts import Parts
 from studies._run import StudyRun, run_study
 from studies._spec import find
 
@@ -70,8 +64,7 @@ class Demo:
     def __init__(self, home: Home, trials: int) -> None:
         self.home = home
         self.trials = trials
-        self.workers = launch.Workers(CATALOG["yolo"].preload)
-        self.store = MlflowStore(home)
+        self.parts = Parts(home, "yolo")
         self.started = time.monotonic()
 
     def run(self) -> None:
@@ -83,8 +76,8 @@ class Demo:
         show("2/6  a source model, trained from scratch")
         model = CONFIGS.parent / "models" / "yolo-tiny.yaml"
         given = {"data": str(data["source"]), "model": str(model)}
-        source = self._train(load_config(CONFIGS / "source.yaml", given))
-        weights = self._weights(source)
+        source = self.parts.train(load_config(CONFIGS / "source.yaml", given))
+        weights = self.parts.weights(source)
         targets = []
         for part, name in enumerate(TARGETS, start=3):
             show(f"{part}/6  study on {name}: what to freeze, how fast, layer by layer or not")
@@ -96,25 +89,9 @@ class Demo:
         show("5/6  promotion: three candidates meet the gate")
         decisions = self._promote(*targets)
         show("6/6  the champion in a fresh process")
-        served = self._serve(data["target-same"])
+        holdout = data["target-same"].parent / "images" / "holdout"
+        served = self.parts.serve(MODEL, sorted(holdout.iterdir())[:4])
         self._summary(source, targets, decisions, served)
-
-    def _train(self, config: TrainConfig) -> Run:
-        """Train once; a run of the same config that finished earlier is used again."""
-        for run in self.store.runs():
-            if run.status == "finished" and run.params == config.flat():
-                show(f"     found run {run.key}, trained before")
-                return run
-        work = launch.prepare(self.home, config, CATALOG[config.kind])
-        with TrainingProgress() as progress:
-            finished = launch.run(self.home, work, self.workers, [progress.reader(config.name)])
-        if finished.status != "finished":
-            raise TrainingError(f"{config.name} ended as {finished.status}: {finished.reason}")
-        return self.store.run(work.path.name)
-
-    def _weights(self, run: Run) -> str:
-        side = find_side(self.home, self.store, run.key)
-        return side.contender.checkpoint.path
 
     def _target(self, name: str, base: TrainConfig) -> Target:
         spec = find("freezing")
@@ -124,10 +101,10 @@ class Demo:
                     home=self.home, spec=spec, base=base, name=f"digits-{name}",
                     trials=self.trials, watch=watcher(progress),
                 ),
-                self.workers,
+                self.parts.workers,
             )  # fmt: skip
         plain, best = _plain(study), _best(study)
-        verdict = self._compare(plain.run, best.run) if best.run != plain.run else None
+        verdict = self.parts.compare(plain.run, best.run) if best.run != plain.run else None
         again = base.replace(
             {
                 **spec.overrides(best.params, CATALOG[base.kind], base),
@@ -135,18 +112,8 @@ class Demo:
                 "name": f"digits-{name}/best, another seed",
             }
         )
-        seeds = self._compare(best.run, self._train(again).key)
+        seeds = self.parts.compare(best.run, self.parts.train(again).key)
         return Target(name, study, plain, best, verdict, seeds)
-
-    def _compare(self, old: str, new: str) -> Comparison:
-        for known in self.store.comparisons():
-            if (known.baseline.checkpoint.run, known.candidate.checkpoint.run) == (old, new):
-                return known
-        both = [find_side(self.home, self.store, key) for key in (old, new)]
-        config = shared_config(both[0], both[1], {}, None)
-        settings = ComparisonSettings(primary=CATALOG[config.kind].primary)
-        how = compare.Comparing(config=config, split="holdout", settings=settings)
-        return compare.compare(self.home, both[0], both[1], how, self.workers)
 
     def _promote(self, same: Target, new: Target) -> list[PromotionDecision]:
         """A first version, a better one, and one that is good elsewhere but has forgotten."""
@@ -158,32 +125,10 @@ class Demo:
         decisions = []
         for run, what in candidates.items():
             show(f"     {what}")
-            gate = promote.Gate(model=MODEL, policy=promote.load_policy(None))
-            decision, _ = promote.promote(self.home, self.store, run, gate, self.workers)
+            decision = self.parts.promote(run, MODEL)
             show(*(f"       {line}" for line in sentences(decision)))
             decisions.append(decision)
         return decisions
-
-    def _serve(self, data: Path) -> str:
-        """Load ``models:/digits@champion`` in a process of its own and find boxes."""
-        images = [str(path) for path in sorted((data.parent / "images" / "holdout").iterdir())[:4]]
-        code = (
-            "import json, sys, mlflow.pyfunc\n"
-            f"model = mlflow.pyfunc.load_model('models:/{MODEL}@champion')\n"
-            "found = model.predict(json.loads(sys.argv[1]))\n"
-            "best = found.sort_values('score').iloc[-1] if len(found) else None\n"
-            "print(f'{len(found)} boxes in 4 images'\n"
-            "      + ('' if best is None else f', surest: {best.label} at {best.score:.2f}'))\n"
-        )
-        environment = {**os.environ, "MLFLOW_TRACKING_URI": self.home.tracking_uri,
-                       "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}  # fmt: skip
-        ended = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code, json.dumps(images)],
-            env=environment, check=False, capture_output=True, text=True,
-        )  # fmt: skip
-        if ended.returncode:
-            raise TrainingError(f"the promoted model does not load: {ended.stderr.strip()[-500:]}")
-        return ended.stdout.strip()
 
     def _summary(
         self, source: Run, targets: list[Target], decisions: list[PromotionDecision], served: str

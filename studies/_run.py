@@ -54,6 +54,7 @@ def run_study(run: StudyRun, workers: launch.Workers | None = None) -> StudyReco
     Trials whose supervisor or training process was killed are tried again. Raises
     StudyError when several trials in a row fail by their own fault.
     """
+    run.spec.check(run.base)
     trainer = spec_of(run.base.kind, "config", run.catalog)
     metric = run.spec.metric or trainer.headline
     run.home.prepare()

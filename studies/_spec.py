@@ -34,7 +34,8 @@ class StudySpec:
     headline. ``first`` gives parameter sets tried before the sampler chooses: the plain recipe
     comes first, because later comparisons take trial 0 as their baseline. ``trials`` counts
     completed and pruned ones. No trial is pruned before ``warmup`` of its epochs, a share, nor
-    before ``startup_trials`` trials were drawn at random.
+    before ``startup_trials`` trials were drawn at random. ``trainers`` are the kinds that have
+    what is searched; empty: every one.
     """
 
     name: str
@@ -48,6 +49,16 @@ class StudySpec:
     startup_trials: int = 5
     warmup: float = 0.6
     config: Path | None = None
+    trainers: tuple[str, ...] = ()
+
+    def check(self, base: TrainConfig) -> None:
+        """Raise StudyError if the config does not have what is searched."""
+        if self.trainers and base.kind not in self.trainers:
+            raise StudyError(
+                f"study '{self.name}' searches what only {' and '.join(self.trainers)} has, and "
+                f"the config is of kind '{base.kind}'; name another with --config"
+            )
+        self.first(base)  # it refuses a config with nothing to search
 
     def overrides(
         self, params: Mapping[str, object], trainer: TrainerSpec, base: TrainConfig
@@ -56,9 +67,36 @@ class StudySpec:
         return self.suggest(cast(optuna.Trial, FixedTrial(dict(params))), trainer, base)
 
 
-def learning_rate(base: TrainConfig) -> float:
-    """The config's ``optimizer.lr0``."""
-    return float(base.flat()["optimizer.lr0"])
+RATE_SPAN = 8.0
+HIGHEST_RATE = 1.0
+
+
+def learning_rates(base: TrainConfig) -> dict[str, float]:
+    """The learning rates that have an effect, by dotted key, as the config has them.
+
+    A trainer with one rate has ``optimizer.lr0``; one whose rates follow what was loaded has
+    ``pretrained_lr`` and ``new_lr``, or ``scratch_lr`` if nothing was; any other on the Runner
+    one for each of its groups.
+    """
+    flat = base.flat()
+    if "scratch_lr" in flat:
+        loaded = flat["model.pretrained"] != "none"
+        keys = ["pretrained_lr", "new_lr"] if loaded else ["scratch_lr"]
+    elif "optimizer.lr0" in flat:
+        keys = ["optimizer.lr0"]
+    else:
+        keys = [key for key in flat if key.startswith("runner.optimizer.lr.")]
+    return {key: float(flat[key]) for key in keys}
+
+
+def suggest_rates(trial: optuna.Trial, base: TrainConfig) -> Params:
+    """Each rate from an eighth of the config's to eight times it."""
+    return {
+        key: trial.suggest_float(
+            key, rate / RATE_SPAN, max(rate, min(rate * RATE_SPAN, HIGHEST_RATE)), log=True
+        )
+        for key, rate in learning_rates(base).items()
+    }
 
 
 def find(name: str) -> StudySpec:

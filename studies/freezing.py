@@ -4,45 +4,38 @@ import optuna
 
 from backend.config.schema import TrainConfig
 from backend.core.trainer import TrainerSpec
-from studies._spec import Params, StudySpec, learning_rate
+from studies._spec import Params, StudySpec, learning_rates, suggest_rates
 
+DECAY = "optimizer.layer_decay"
 LAYER_DECAY = (None, 0.5, 0.65, 0.8)
-RATE_SPAN = 8.0
 
 
 def suggest(trial: optuna.Trial, trainer: TrainerSpec, base: TrainConfig) -> Params:
-    """Freezing strategy, learning rate, and layer-wise learning rate decay (None: off).
+    """Freezing strategy, learning rates, and layer-wise learning rate decay (None: off).
 
-    The rate is searched from an eighth of the config's to eight times it. Decay is asked for
-    only where the backbone or the neck trains.
+    Decay is asked for only where the trainer has it and the backbone or the neck trains.
     """
-    rate = learning_rate(base)
     strategy = trial.suggest_categorical("freeze.strategy", list(trainer.strategies))
-    overrides: Params = {
-        "freeze.strategy": strategy,
-        "optimizer.lr0": trial.suggest_float(
-            "optimizer.lr0", rate / RATE_SPAN, rate * RATE_SPAN, log=True
-        ),
-        "optimizer.layer_decay": None,
-    }
-    if strategy in ("full", "backbone"):
-        decay = trial.suggest_categorical("optimizer.layer_decay", LAYER_DECAY)
-        overrides["optimizer.layer_decay"] = decay
+    overrides: Params = {"freeze.strategy": strategy, **suggest_rates(trial, base)}
+    if DECAY in base.flat():
+        trained = strategy in ("full", "backbone")
+        overrides[DECAY] = trial.suggest_categorical(DECAY, LAYER_DECAY) if trained else None
     return overrides
 
 
 def first(base: TrainConfig) -> tuple[Params, ...]:
-    """Plain full fine-tuning at the config's rate, then its opposite."""
-    rate = learning_rate(base)
+    """Plain full fine-tuning at the config's rates, then its opposite."""
+    rates = learning_rates(base)
+    decay = {DECAY: None} if DECAY in base.flat() else {}
     return (
-        {"freeze.strategy": "full", "optimizer.lr0": rate, "optimizer.layer_decay": None},
-        {"freeze.strategy": "head-only", "optimizer.lr0": rate},
+        {"freeze.strategy": "full", **rates, **decay},
+        {"freeze.strategy": "head-only", **rates},
     )
 
 
 STUDY = StudySpec(
     name="freezing",
-    description="Freezing strategy x learning rate x layer-wise learning rate decay",
+    description="Freezing strategy x learning rates x layer-wise learning rate decay",
     suggest=suggest,
     first=first,
     trials=12,

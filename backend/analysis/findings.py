@@ -4,9 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+from backend.analysis.experts import DenseTwin, Judgement, Rule, judge
 from backend.core.events import (
     Envelope,
     Event,
+    ExpertsObserved,
     FreezeReported,
     MetricsLogged,
     RunFinished,
@@ -15,6 +17,11 @@ from backend.core.events import (
 from backend.core.records import EvalReport, Finding
 
 FROZEN_CHANGED = "frozen-tensors-changed"
+EXPERT_ACTIONS: dict[Rule, str] = {
+    "dead": "raise moe.load_balance_weight or use moe.balance: bias, and train again",
+    "collapsed": "raise moe.load_balance_weight, or lower new_lr and warm up for longer",
+    "undecided": "raise moe.route_sup, or train for longer: as it is, the choice means little",
+}
 
 
 def find_findings(
@@ -23,17 +30,21 @@ def find_findings(
     *,
     primary: str = "",
     step: int | None = None,
+    dense: DenseTwin | None = None,
 ) -> tuple[Finding, ...]:
     """What a careful reader would object to; the gravest first.
 
     ``step`` is the optimizer step of the checkpoint in question: what went wrong after it is
-    no fault of its weights. ``report`` is an evaluation of it, ``primary`` its leading metric.
+    no fault of its weights. ``report`` is an evaluation of it, ``primary`` its leading metric;
+    ``dense`` is what experts are held against.
     """
     told = [envelope.event for envelope in events]
     found = [
         *_frozen_changed(told),
         *_not_finite(told, step),
         *_ended_early(told),
+        *_experts(told, step),
+        *_not_better_than_dense(dense),
         *(_nothing_found(report, primary) if report else ()),
     ]
     order = {"error": 0, "warning": 1, "info": 2}
@@ -127,3 +138,38 @@ def _nothing_found(report: EvalReport, primary: str) -> list[Finding]:
             action="look at the predictions, the classes' order and the score floor",
         )
     ]
+
+
+def _experts(events: Sequence[Event], step: int | None) -> list[Finding]:
+    """What is wrong with the experts of the checkpoint; without a step, of those seen last."""
+    seen = [
+        event.report
+        for event in events
+        if isinstance(event, ExpertsObserved) and (step is None or event.report.step <= step)
+    ]
+    if not seen:
+        return []
+    if step is not None:
+        seen.sort(key=lambda report: report.step)  # the final one looks back
+    found = [_expert_finding(judgement, seen[-1].step) for judgement in judge(seen[-1])]
+    return [finding for finding in found if finding is not None]
+
+
+def _expert_finding(judgement: Judgement, step: int) -> Finding | None:
+    if judgement.rule not in EXPERT_ACTIONS:
+        return None
+    return Finding(
+        rule=f"experts-{judgement.rule}",
+        severity="warning",
+        message=judgement.said,
+        step=step,
+        action=EXPERT_ACTIONS[judgement.rule],
+    )
+
+
+def _not_better_than_dense(dense: DenseTwin | None) -> list[Finding]:
+    """Experts that cost more trouble than they are worth, as far as one run each can tell."""
+    if dense is None or dense.better is not False:
+        return []
+    action = "use the dense model (moe.experts: dense), or show that the experts win elsewhere"
+    return [Finding(rule="experts-not-better", severity="info", message=dense.said, action=action)]

@@ -1,11 +1,23 @@
 """assay demo."""
 
 import importlib
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from backend.cli._common import home_of, show
+
+
+class System(StrEnum):
+    """What can be shown, by the system it runs on."""
+
+    yolo = "yolo"
+    moe = "moe"
+
+
+MODULES = {System.yolo: "studies._demo", System.moe: "studies._demo_moe"}
+"""In a room above this one, found by name."""
 
 
 def register(app: typer.Typer) -> None:
@@ -15,16 +27,22 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     context: typer.Context,
+    system: Annotated[
+        System,
+        typer.Argument(help="yolo: search, compare, promote; moe: the experts of an RT-DETR."),
+    ] = System.yolo,
     data_only: Annotated[
         bool, typer.Option("--data-only", help="Make the demo's datasets and end.")
     ] = False,
-    trials: Annotated[int, typer.Option(min=4, help="Trials of each study.")] = 8,
+    trials: Annotated[int, typer.Option(min=4, help="Trials of each study (yolo).")] = 8,
 ) -> None:
-    """Real handwriting: pre-train, search, compare, promote. Under ten minutes on two cores."""
-    demos = importlib.import_module("studies._demo")  # a room above this one, found by name
+    """Train, compare and promote on made data, in under ten minutes on two cores."""
+    demos = importlib.import_module(MODULES[system])
     home = home_of(context)
     if data_only:
         data = demos.make_data(home)
         show(*(f"{name}: {path}" for name, path in data.items()))
-        return
-    demos.Demo(home, trials).run()
+    elif system is System.yolo:
+        demos.Demo(home, trials).run()
+    else:
+        demos.Demo(home).run()

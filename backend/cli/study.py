@@ -9,11 +9,12 @@ import typer
 from backend.cli._common import JsonOption, SetOption, home_of, number, show, table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from backend.core.records import StudyRecord, TrialRecord
     from backend.core.sinks import EventSink
     from backend.core.workdir import WorkDir
+    from backend.tracking.home import Home
 
 study = typer.Typer(help="Searches over freezing, learning rates and more.", no_args_is_help=True)
 
@@ -69,7 +70,7 @@ def run(
                 concurrent=workers, watch=watcher(progress),
             )
         )  # fmt: skip
-    show(*summary(record))
+    show(*summary(record, costs(home_of(context))))
 
 
 @study.command("show")
@@ -77,7 +78,18 @@ def show_study(context: typer.Context, name: str, as_json: JsonOption = False) -
     """The trials of a stored study, best first."""
     stored = studies("_storage").load_study(home_of(context), name)
     record = studies("_run").record(stored, str(stored.user_attrs.get("metric", "")))
-    show(record.model_dump_json(indent=2)) if as_json else show(*summary(record))
+    if as_json:
+        show(record.model_dump_json(indent=2))
+    else:
+        show(*summary(record, costs(home_of(context))))
+
+
+def costs(home: "Home") -> dict[str, float]:
+    """GFLOP of one image by run, as far as its trainer counts them."""
+    from backend.analysis.experts import gflops_by_run
+    from backend.tracking.store import MlflowStore
+
+    return gflops_by_run(MlflowStore(home).runs())
 
 
 def watcher(progress: Any) -> Any:
@@ -98,20 +110,26 @@ def describe(params: dict[str, Any]) -> str:
     )
 
 
-def summary(record: "StudyRecord") -> list[object]:
+def summary(record: "StudyRecord", gflops: "Mapping[str, float]") -> list[object]:
     """The study as a table, best trial first, and what mattered."""
+    from backend.analysis.experts import against_dense
+
     sign = -1 if record.direction == "maximize" else 1
 
     def rank(trial: "TrialRecord") -> tuple[bool, float]:
         return (trial.state != "complete", sign * trial.value if trial.value is not None else 0.0)
 
+    costly = any(trial.run in gflops for trial in record.trials)
     rows = [
-        (str(t.number), t.state, number(t.value), describe(dict(t.params)), t.run)
+        (str(t.number), t.state, number(t.value), *_cost(gflops.get(t.run), costly),
+         describe(dict(t.params)), t.run)
         for t in sorted(record.trials, key=rank)
-    ]
+    ]  # fmt: skip
     things: list[object] = [
         table(f"study {record.name}: {record.metric}, {record.direction}",
-              ("trial", "state", "value", "parameters", "run"), rows)
+              ("trial", "state", "value", *(["GFLOP"] if costly else []), "parameters", "run"),
+              rows),
+        *(f"{said}." for said in against_dense(record, gflops)),
     ]  # fmt: skip
     if record.importances:
         shares = ", ".join(
@@ -119,3 +137,7 @@ def summary(record: "StudyRecord") -> list[object]:
         )
         things.append(f"importance: {shares}")
     return things
+
+
+def _cost(gflops: float | None, shown: bool) -> tuple[str, ...]:
+    return (number(gflops, 2),) if shown else ()

@@ -13,6 +13,9 @@ from pydantic import Field, field_validator
 from backend.core.experts import ExpertReport
 from backend.core.records import Checkpoint, DatasetInput, EvalReport, MetricSpec, Record
 
+Setting = bool | int | str | tuple[int, ...]
+"""A value of a config: a number, a switch, a name, or the sides of an image."""
+
 METRIC_KEY = re.compile(r"[a-z]+(/[A-Za-z0-9_.\-]+)+")
 
 
@@ -121,6 +124,27 @@ class Noted(Record):
     message: str
 
 
+class Recovered(Record):
+    """Memory ran out, and the run goes on one step lower; told when the next attempt begins.
+
+    ``attempt`` counts from 1, the one that was given up; ``step`` is how many optimizer steps
+    it had done, None if its process died without a word. ``kind`` is the memory: of the device
+    or the host. ``requested`` and ``effective`` have the same config keys: what was asked for,
+    and what is trained with from here. ``skipped`` names the rungs with nothing to give.
+    """
+
+    type: Literal["Recovered"] = "Recovered"
+    attempt: int
+    step: int | None
+    phase: Literal["setup", "train", "val", "evaluation", "unknown"]
+    kind: Literal["device", "host"]
+    cause: str
+    action: str
+    requested: dict[str, Setting]
+    effective: dict[str, Setting]
+    skipped: tuple[str, ...] = ()
+
+
 class RunFinished(Record):
     """The last event. ``best`` is the path of the best checkpoint, if one was saved.
 
@@ -145,6 +169,7 @@ Event = Annotated[
     | ExpertsObserved
     | Evaluated
     | Noted
+    | Recovered
     | RunFinished,
     Field(discriminator="type"),
 ]

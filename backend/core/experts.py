@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from backend.core.records import Record
 
 
@@ -90,7 +92,7 @@ class ExpertReport(Record):
     specialisation: float | None
     losses: tuple[ExpertLoss, ...]
     train_losses: tuple[float, ...] = ()
-    per_class: dict[str, float | None] = {}
+    per_class: dict[str, float | None] = Field(default_factory=dict)
     solo_ap: tuple[tuple[float | None, ...], ...] | None = None
     gflops: float | None = None
     dense_gflops: float | None = None

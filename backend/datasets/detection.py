@@ -1,6 +1,7 @@
 """One split of a detection dataset, whatever its format was: frames with boxes in pixels."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ class Frame:
 
     ``labels`` are 0-based indices of the split's classes, int64 [n]. ``ignored`` are regions
     that count neither for nor against a detection (COCO's iscrowd), never training targets;
-    ``ignored_labels`` their classes, ``EVERY_CLASS`` for all of them.
+    ``ignored_labels`` their classes, ``EVERY_CLASS`` for all of them. ``digest`` is the sha256
+    of the image's file.
     """
 
     id: int
@@ -29,6 +31,27 @@ class Frame:
     labels: NDArray[np.int64]
     ignored: NDArray[np.float64]
     ignored_labels: NDArray[np.int64]
+    digest: bytes = b""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was left out of a split or adapted.
+
+    ``left_out`` gives for each frame that cannot be used why. ``kept`` counts the objects under
+    the names that they have in the dataset, ``dropped`` the objects of
+    classes that are not asked for, ``unknown`` those of classes that nothing is known of.
+    ``bad_boxes`` gives for each reason the frames, ``clipped`` the frames of boxes cut at the
+    border, both one entry per box of the ``boxes`` that were looked at.
+    """
+
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    kept: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    unknown: Mapping[str, int] = field(default_factory=dict)
+    bad_boxes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    clipped: tuple[str, ...] = ()
+    boxes: int = 0
 
 
 @dataclass(frozen=True)
@@ -36,7 +59,8 @@ class DetectionSplit:
     """The usable part of a split, in order of name.
 
     ``digest`` is the sha256 over class names, image bytes and labels; it does not depend on
-    where the dataset lies. ``notes`` say what was left out or adapted, and how often.
+    where the dataset lies. ``notes`` say what was left out or adapted, and how often;
+    ``findings`` say the same in numbers.
     """
 
     data: Path
@@ -45,6 +69,7 @@ class DetectionSplit:
     frames: tuple[Frame, ...]
     digest: str
     notes: tuple[str, ...] = ()
+    findings: Findings = field(default_factory=Findings)
 
     @property
     def objects(self) -> dict[str, int]:

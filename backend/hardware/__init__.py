@@ -1,1 +1,3 @@
-"""What the machine can carry: GPU tiers, sampling, and what to do when memory runs out."""
+"""What the machine is, what it may decide for a run, and what to do when memory runs out.
+
+For every trainer; nothing here imports a training stack."""

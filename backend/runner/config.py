@@ -86,12 +86,16 @@ class RunnerConfig(Section):
 
     batch: int = Field(8, ge=1)
     accumulate: int = Field(1, ge=1, description="Batches per optimizer step.")
-    drop_last: bool = Field(False, description="Leave out an epoch's last, incomplete batch.")
+    drop_last: bool = Field(False, description="Leave out an epoch's last, incomplete step.")
     workers: int = Field(2, ge=0, description="Data loader processes.")
+    prefetch: int = Field(2, ge=1, description="Batches that each of them has ready.")
     processes: int = Field(1, ge=1, description="Training processes: one per GPU (DDP).")
     threads: int = Field(1, ge=1, description="torch threads on the CPU.")
     amp: Literal["off", "bfloat16", "float16"] = "off"
     clip: float = Field(0, ge=0, description="Highest norm of the gradient; 0: not clipped.")
+    max_nonfinite: int = Field(
+        0, ge=0, description="Steps left out because their gradient is no number, before it ends."
+    )
     checkpointing: tuple[str, ...] = Field(
         (), description="Modules that recompute their activations: names, * for any text."
     )
@@ -103,3 +107,9 @@ class RunnerConfig(Section):
     ema: EmaConfig = EmaConfig()
     validation: ValidationConfig = ValidationConfig()
     checkpoints: CheckpointConfig = CheckpointConfig()
+
+    @model_validator(mode="after")
+    def _float16_has_its_own_way(self) -> Self:
+        if self.max_nonfinite and self.amp == "float16":
+            raise ValueError("'max_nonfinite': float16 leaves such steps out by itself")
+        return self

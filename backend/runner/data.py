@@ -65,7 +65,7 @@ class Batches(Dataset[Any]):
 class Stream:
     """What a rank trains on. ``windows`` are the batches of each optimizer step of an epoch.
 
-    Raises ConfigError if there is not one batch.
+    Raises ConfigError if there is not one step.
     """
 
     def __init__(
@@ -85,9 +85,10 @@ class Stream:
         self._size = len(self._order(1))
         count = self._count()
         if count == 0:
+            step = config.batch * config.accumulate * ranks.size
             raise ConfigError(
-                f"the training set has {self._size} samples, not one batch of "
-                f"{config.batch * ranks.size}; lower runner.batch or add data"
+                f"the training set has {self._size} samples, not one step of {step}; lower "
+                "runner.batch or add data"
             )
         whole, rest = divmod(count, config.accumulate)
         self.windows = (config.accumulate,) * whole + ((rest,) if rest else ())
@@ -100,11 +101,13 @@ class Stream:
         if hasattr(self._samples, "set_epoch"):
             self._samples.set_epoch(epoch)
         keys = self.keys(epoch)[sum(self.windows[:skip]) :]
+        workers = min(self._config.workers, len(keys))
         loader: DataLoader[Any] = DataLoader(
             self._batches,
             batch_size=None,
             sampler=keys,
-            num_workers=min(self._config.workers, len(keys)),
+            num_workers=workers,
+            prefetch_factor=self._config.prefetch if workers else None,
             collate_fn=_as_it_is,
             pin_memory=device.type == "cuda",
         )
@@ -130,8 +133,10 @@ class Stream:
         return keys
 
     def _count(self) -> int:
-        exact = self._size / (self._config.batch * self._ranks.size)
-        return math.floor(exact) if self._config.drop_last else math.ceil(exact)
+        together, window = self._config.batch * self._ranks.size, self._config.accumulate
+        if self._config.drop_last:
+            return self._size // (together * window) * window
+        return math.ceil(self._size / together)
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

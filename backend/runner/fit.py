@@ -14,15 +14,17 @@ from backend.core.events import (
     Event,
     FreezeGroup,
     FreezeReported,
+    MetricsLogged,
     Noted,
     RunStarted,
 )
 from backend.core.records import Direction
 from backend.core.trainer import Emit, StopSignal, TrainOutcome
 from backend.nn.finetune.freezing import Snapshot
+from backend.runner.attempts import ALONE, Part, Where, noticing
 from backend.runner.checkpoints import Keeper
 from backend.runner.device import environment, resolve_device
-from backend.runner.distributed import Ranks, joined, world_size
+from backend.runner.distributed import joined, world_size
 from backend.runner.hooks import BorderHook, StepHook
 from backend.runner.loop import TrainLoop
 from backend.runner.progress import check_same, identity, read_progress, write_finished
@@ -33,40 +35,54 @@ from backend.runner.session import Session
 from backend.runner.training import Training
 
 
-def fit(training: Training, emit: Emit, stop: StopSignal, work_dir: Path) -> TrainOutcome:
+def fit(
+    training: Training, emit: Emit, stop: StopSignal, work_dir: Path, part: Part = ALONE
+) -> TrainOutcome:
     """Train, or continue what was interrupted in this work directory.
 
     Under torchrun each process calls this; the first one speaks, validates and writes. Raises
     ConfigError or CheckpointError before anything is trained, and TrainingError for a finished
-    run or if training cannot go on.
+    run or if training cannot go on (MemoryRanOutError if it is for that).
     """
+    where = Where()
     device = resolve_device(training.config.device, world_size())
     work_dir = work_dir.absolute()
     with (
         joined(device) as ranks,
         repeatable(training.runner.deterministic),
-        _explained(training, work_dir),
+        _explained(work_dir),
+        noticing(where),
     ):
-        return _fit(training, emit if ranks.first else _silent, stop, (work_dir, device, ranks))
+        torch.set_num_threads(training.runner.threads)
+        state = read_progress(work_dir)
+        now = identity(training, ranks.size, part.requested)
+        notes = check_same(work_dir, state, now) if state else ()
+        session = Session(training, work_dir, device, ranks, where, now)
+        session.warnings += (*training.notes, *notes)
+        return _fit(session, state, part, emit if ranks.first else _silent, stop)
 
 
 def _fit(
-    training: Training, emit: Emit, stop: StopSignal, place: tuple[Path, torch.device, Ranks]
+    session: Session,
+    state: dict[str, Any] | None,
+    part: Part,
+    emit: Emit,
+    stop: StopSignal,
 ) -> TrainOutcome:
-    work_dir, device, ranks = place
-    torch.set_num_threads(training.runner.threads)
-    state = read_progress(work_dir)
-    notes = check_same(work_dir, state, identity(training, ranks.size)) if state else ()
-    session = Session(training, work_dir, device, ranks)
+    training, work_dir, ranks = session.training, session.work_dir, session.ranks
     before = Snapshot(session.model, session.frozen)
     if state:
         session.restore(state)
     keeper = Keeper(work_dir, emit, training.spec.headline, _direction(training))
-    emit(_started(session, resumed=state is not None))
+    emit(_started(session, part, resumed=state is not None))
+    for event in part.events:
+        emit(event)
     for note in session.notes:
         emit(Noted(level="info", message=note))
-    for note in (*training.notes, *notes):
+    for note in session.warnings:
         emit(Noted(level="warning", message=note))
+    if training.measured and not state:
+        emit(MetricsLogged(step=0, epoch=1, metrics=dict(training.measured)))
     emit(_report(session, "declared", before))
     if state and ranks.first:
         keeper.find(session.step)
@@ -75,9 +91,12 @@ def _fit(
     best = keeper.relative(keeper.chosen.path) if keeper.chosen else None
     if asked and not session.over:
         return TrainOutcome(status="stopped", best=best, reason=asked)
+    session.where.phase = "evaluation"
     if ranks.first:
         assert best is not None  # the last step is always validated
-        emit(Evaluated(report=training.evaluate(work_dir / best)))
+        report, events = training.evaluate(work_dir / best)
+        for event in (Evaluated(report=report), *events):
+            emit(event)
         write_finished(work_dir, session.step)
     return TrainOutcome(status="finished", best=best, reason=session.ended)
 
@@ -92,7 +111,7 @@ def _run(session: Session, emit: Emit, stop: StopSignal, keeper: Keeper) -> str 
     return border.asked
 
 
-def _started(session: Session, resumed: bool) -> RunStarted:
+def _started(session: Session, part: Part, resumed: bool) -> RunStarted:
     training = session.training
     return RunStarted(
         trainer=training.spec.kind,
@@ -100,7 +119,10 @@ def _started(session: Session, resumed: bool) -> RunStarted:
         headline=training.spec.headline,
         metrics=training.spec.metrics,
         data=training.data.inputs,
-        environment=environment(session.device, training.packages, session.ranks.size),
+        environment={
+            **environment(session.device, training.packages, session.ranks.size),
+            **dict(part.environment),
+        },
         resumed_from=session.point.epoch if resumed else None,
     )
 
@@ -149,8 +171,8 @@ def _silent(event: Event) -> None:
 
 
 @contextlib.contextmanager
-def _explained(training: Training, work_dir: Path) -> Iterator[None]:
-    """Turn the failures that a user can do something about into one sentence."""
+def _explained(work_dir: Path) -> Iterator[None]:
+    """Turn a failure that a user can do something about into one sentence."""
     try:
         yield
     except OSError as error:
@@ -159,11 +181,4 @@ def _explained(training: Training, work_dir: Path) -> Iterator[None]:
         raise TrainingError(
             f"{work_dir}: the disk is full; make room and resume, the run continues after what "
             "it saved last"
-        ) from error
-    except RuntimeError as error:
-        if "out of memory" not in str(error).lower():
-            raise
-        raise TrainingError(
-            f"out of memory with runner.batch {training.runner.batch}; lower it (and raise "
-            "runner.accumulate), or recompute activations (runner.checkpointing)"
         ) from error

@@ -7,6 +7,7 @@ from backend.runner.checkpoints import Keeper, Measured
 from backend.runner.mm import Hook, Runner
 from backend.runner.recorder import Recorder
 from backend.runner.session import Session
+from backend.runner.training import Validated
 
 
 class StepHook(Hook):
@@ -26,9 +27,11 @@ class StepHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """The weights have moved."""
-        if self._session.ema:
-            self._session.ema.update(self._session.model)
+        """The weights have moved: what follows them, then their average."""
+        session = self._session
+        session.training.watch.stepped(session.point)
+        if session.ema:
+            session.ema.update(session.model)
 
 
 class BorderHook(Hook):
@@ -71,12 +74,13 @@ class BorderHook(Hook):
 
     def _log(self, validates: bool) -> dict[str, float]:
         """Losses are checked before anything is validated or saved."""
-        session = self._session
-        self._recorder.settle()
-        measured = self._recorder.validate() if validates and session.ranks.first else {}
-        measured = session.ranks.agree(measured) if validates else measured
-        self._recorder.log(measured)
-        return measured
+        ranks = self._session.ranks
+        losses = self._recorder.settle()
+        validated = Validated({})
+        if validates and ranks.first:
+            validated = self._recorder.validate(losses)
+        self._recorder.log(losses, validated)
+        return ranks.agree(dict(validated.metrics)) if validates else {}
 
     def _ask(self, measured: dict[str, float]) -> None:
         """Are we to stop, or is there no use in going on? The first process decides."""

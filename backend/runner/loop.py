@@ -73,6 +73,7 @@ class TrainLoop(BaseLoop):
 
     def _run_step(self, batches: Iterator[Any], window: int) -> None:
         session, runner = self._session, self._runner
+        session.where.phase, session.where.step = "train", session.step
         runner.call_hook("before_train_iter", batch_idx=session.step)
         session.optimization.begin(window)
         seed = session.training.config.seed
@@ -80,5 +81,7 @@ class TrainLoop(BaseLoop):
             batch = next(batches)
             seed_all(STEP, seed, session.step, place, session.ranks.rank)
             self._recorder.add(runner.model.train_step(batch, session.optimization))
+        if session.optimization.left_out:
+            self._recorder.forget(window)
         session.step += 1
         runner.call_hook("after_train_iter", batch_idx=session.step - 1)

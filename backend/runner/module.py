@@ -20,8 +20,8 @@ TOTAL = "loss"
 class Learner(Protocol):
     """A plain ``nn.Module`` with a loss.
 
-    Entries whose name contains ``loss`` are summed and trained on; the others are logged. An
-    entry called ``loss`` stands alone.
+    An entry called ``loss`` is what is trained on, and all others are logged. Without one, the
+    entries whose name contains ``loss`` are summed and trained on.
     """
 
     def loss(self, batch: Any) -> Mapping[str, Tensor]: ...
@@ -30,16 +30,22 @@ class Learner(Protocol):
 def train_step(self: nn.Module, data: Any, optim_wrapper: Optimization) -> dict[str, Tensor]:
     """Forward, backward and, at a window's end, a step; what is to be logged.
 
-    Raises ValueError for losses of which it is not clear what to sum.
+    Raises ValueError if there is nothing to train on.
     """
     with optim_wrapper.optim_context(self):
         values: Mapping[str, Tensor] = self(data)
-    losses = {name: value for name, value in values.items() if TOTAL in name}
-    if not losses or (TOTAL in losses and len(losses) > 1):
-        raise ValueError(f"losses {sorted(values)}: name each '..._loss', or a single one 'loss'")
-    total = torch.stack([loss.float() for loss in losses.values()]).sum()
+    total = _total(values)
     optim_wrapper.update_params(total)
     return {name: value.detach() for name, value in values.items()} | {TOTAL: total.detach()}
+
+
+def _total(values: Mapping[str, Tensor]) -> Tensor:
+    if TOTAL in values:
+        return values[TOTAL].float()
+    losses = [value.float() for name, value in values.items() if TOTAL in name]
+    if not losses:
+        raise ValueError(f"losses {sorted(values)}: name the sum 'loss', or each part '..._loss'")
+    return torch.stack(losses).sum()
 
 
 class Trainable(nn.Module):

@@ -1,5 +1,6 @@
 """One optimizer step over a window of batches: accumulation, mixed precision, clipping."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -18,14 +19,20 @@ class Optimization(OptimWrapper):
     """mmengine's wrapper with windows of its own, and mixed precision on any device.
 
     A window is closed by its last batch, so none reaches over an epoch's end and none is lost;
-    its gradient is the mean over its batches.
+    its gradient is the mean over its batches. A step whose gradient is no number is left out:
+    in float16 by the scaler, which then scales less (``overflows``), else, up to
+    ``max_nonfinite`` of them, here (``nonfinite``).
     """
 
     def __init__(self, optimizer: Optimizer, config: RunnerConfig, device: torch.device) -> None:
         super().__init__(optimizer)
         self.base_param_settings = None  # one more group, without parameters, for its logger
         self.norm: Tensor | None = None
+        self.left_out = False
+        self.nonfinite = 0
+        self.overflows = 0
         self._clip = config.clip
+        self._tolerant = config.max_nonfinite > 0 and config.amp != "float16"
         self._device = device.type
         self._dtype = DTYPES[config.amp]
         self._scaler = torch.amp.GradScaler(device.type, enabled=config.amp == "float16")
@@ -66,19 +73,32 @@ class Optimization(OptimWrapper):
 
     def step(self, **_: object) -> None:
         """Move the weights; ``norm`` is then the gradient's norm before it was clipped."""
-        if self._clip:
+        self.left_out = False
+        if self._clip or self._tolerant:
             self._scaler.unscale_(self.optimizer)
             parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-            self.norm = nn.utils.clip_grad_norm_(parameters, self._clip)
+            norm = nn.utils.clip_grad_norm_(parameters, self._clip or math.inf)
+            self.norm = norm if self._clip else None
+            if self._tolerant and not math.isfinite(norm):
+                self.left_out, self.nonfinite = True, self.nonfinite + 1
+                return
+        scale = self._scaler.get_scale()
         self._scaler.step(self.optimizer)
         self._scaler.update()
+        self.overflows += self._scaler.get_scale() < scale
 
     def state_dict(self) -> dict[str, Any]:
         """What an exact continuation needs."""
-        return {"optimizer": self.optimizer.state_dict(), "scaler": self._scaler.state_dict()}
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "nonfinite": self.nonfinite,
+            "overflows": self.overflows,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up what ``state_dict`` gave."""
         self.optimizer.load_state_dict(state["optimizer"])
+        self.nonfinite, self.overflows = state["nonfinite"], state["overflows"]
         if state["scaler"]:
             self._scaler.load_state_dict(state["scaler"])

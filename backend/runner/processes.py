@@ -1,9 +1,10 @@
-"""``train``: fit in this process, or in several that torchrun starts on this machine."""
+"""``train``: fit in this process or in several that torchrun starts on this machine, scaled to
+the machine, and once more with less when memory runs out."""
 
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -15,24 +16,67 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from backend.core.errors import AssayError, TrainingError
 from backend.core.events import Event
 from backend.core.trainer import Emit, StopSignal, TrainOutcome
+from backend.hardware.knobs import Knobs
+from backend.hardware.memory import death, kernel_kills
+from backend.runner.attempts import (
+    ALONE,
+    Attempts,
+    Build,
+    C,
+    MemoryRanOutError,
+    Part,
+    Where,
+    noticing,
+    release,
+)
 from backend.runner.fit import fit
-from backend.runner.training import Training
 
 SILENCE = object()
-Build = Callable[[], Training]
 
 
 def train(
-    build: Build, processes: int, emit: Emit, stop: StopSignal, work_dir: Path
+    build: Build[C],
+    config: C,
+    emit: Emit,
+    stop: StopSignal,
+    work_dir: Path,
+    knobs: Knobs = Knobs(),  # noqa: B008 (frozen)
 ) -> TrainOutcome:
-    """``fit`` what ``build`` makes, in one process or in several.
+    """``fit`` what ``build`` makes of the config, or of what the machine makes of the config.
 
-    For several, ``build`` must be picklable (``functools.partial`` of a function of a module):
-    each process calls it. Raises what ``fit`` raises.
+    ``knobs`` are the keys that the tier and memory's ladder may change. With several processes
+    ``build`` must be picklable (a function of a module): each process calls it. Raises what
+    ``fit`` raises, and TrainingError when memory runs out and nothing is left to lower.
     """
-    if processes == 1 or "RANK" in os.environ:
-        return fit(build(), emit, stop, work_dir)
-    config = LaunchConfig(
+    if "RANK" in os.environ:  # under torchrun, which alone could start all processes again
+        return _fit(build, config, ALONE, (emit, stop, work_dir))
+    attempts = Attempts(build, config, work_dir, knobs)
+    while True:
+        start = _fit if config.runner.processes == 1 else _launch
+        try:
+            return start(build, attempts.config, attempts.part(), (emit, stop, work_dir))
+        except MemoryRanOutError as error:
+            ran_out = error.shortage, error.where
+        release()  # only now: the exception held the frames, and they the tensors
+        attempts.step_down(*ran_out)
+
+
+def _fit(
+    build: Build[C], config: C, part: Part, to: tuple[Emit, StopSignal, Path]
+) -> TrainOutcome:
+    emit, stop, work_dir = to
+    with noticing(Where()):
+        training = build(config, work_dir)
+    return fit(training, emit, stop, work_dir, part)
+
+
+def _launch(
+    build: Build[C], config: C, part: Part, to: tuple[Emit, StopSignal, Path]
+) -> TrainOutcome:
+    """The same in several processes."""
+    emit, stop, work_dir = to
+    processes, kills = config.runner.processes, kernel_kills()
+    launch = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
         run_id="assay",
@@ -47,11 +91,13 @@ def train(
     failures: list[Exception] = []
     try:
         with _listening(ours, theirs, emit, stop, failures):
-            outcomes = elastic_launch(config, _rank)(build, work_dir, theirs)
+            outcomes = elastic_launch(launch, _rank)(build, config, part, work_dir, theirs)
     except ChildFailedError as error:
         if failures:
             raise failures[0] from error
         rank, failure = error.get_first_failure()
+        if shortage := death(failure.exitcode, "", kernel_kills() - kills, None):
+            raise MemoryRanOutError(shortage, Where("unknown")) from None
         raise TrainingError(
             f"training process {rank} of {processes} died (exit code {failure.exitcode}); its "
             "output tells more"
@@ -117,12 +163,12 @@ class _Line:
         return answer
 
 
-def _rank(build: Build, work_dir: Path, to: Connection) -> TrainOutcome:
+def _rank(build: Build[C], config: C, part: Part, work_dir: Path, to: Connection) -> TrainOutcome:
     parent: Any = parent_process()
     threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
     line = _Line(to)
     try:
-        return fit(build(), line.emit, line, work_dir)
+        return _fit(build, config, part, (line.emit, line, work_dir))
     except AssayError as error:
         to.send(error)
         raise

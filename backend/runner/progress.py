@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from backend.config.schema import flatten
+from backend.config.schema import TrainConfig, flatten
 from backend.core.errors import CheckpointError, ConfigError, TrainingError
 from backend.nn.finetune.weights import load_state, save_state
 from backend.runner.training import Training
@@ -17,10 +17,15 @@ from backend.runner.training import Training
 VERSION = 1
 MAY_CHANGE = (
     *("name", "experiment", "device", "data", "source"),
-    *("runner.workers", "runner.threads", "runner.log_interval", "runner.deterministic"),
+    *("runner.workers", "runner.prefetch", "runner.threads", "hardware.recover"),
+    *("runner.log_interval", "runner.deterministic", "runner.max_nonfinite"),
     *("runner.validation.", "runner.checkpoints.", "runner.unused_parameters"),
 )
-"""Config keys (those ending in a dot: sections) that a continued run may change."""
+"""Config keys (those ending in a dot: sections) that a continued run may change.
+
+What the machine changed (``hardware``) is not among them: the config that was asked for is
+compared.
+"""
 
 
 def state_path(work_dir: Path) -> Path:
@@ -28,10 +33,13 @@ def state_path(work_dir: Path) -> Path:
     return work_dir / "runner" / "state.pt"
 
 
-def identity(training: Training, processes: int) -> dict[str, object]:
-    """What makes two trainings the same one."""
+def identity(
+    training: Training, processes: int, requested: TrainConfig | None = None
+) -> dict[str, object]:
+    """What makes two trainings the same one; ``requested`` is the config before the machine
+    changed it."""
     return {
-        "config": json.dumps(training.config.model_dump(mode="json")),
+        "config": json.dumps((requested or training.config).model_dump(mode="json")),
         "source": training.source,
         "data": json.dumps([(item.split, item.digest) for item in training.data.inputs]),
         "processes": processes,

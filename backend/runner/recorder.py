@@ -12,6 +12,7 @@ from backend.core.trainer import Emit
 from backend.nn.finetune.groups import rates
 from backend.runner.module import TOTAL, train_mode
 from backend.runner.session import Session
+from backend.runner.training import Validated
 
 
 class Recorder:
@@ -35,19 +36,39 @@ class Recorder:
         """A batch's losses."""
         self._fresh.append(dict(losses))
 
-    def log(self, validated: Mapping[str, float]) -> None:
-        """Tell of the step that is done. Raises TrainingError if the loss is no number."""
-        means = self.settle()
-        if not self._session.ranks.first:
+    def forget(self, batches: int) -> None:
+        """A step was left out: what is no number would spoil the epoch's means.
+
+        Raises TrainingError if there were too many of them.
+        """
+        del self._fresh[-batches:]
+        session = self._session
+        most, skipped = session.training.runner.max_nonfinite, session.optimization.nonfinite
+        if skipped > most:
+            raise TrainingError(
+                f"the gradient was no number in {skipped} steps by step {session.step + 1}, and "
+                f"runner.max_nonfinite is {most}; lower the learning rate, clip the gradient "
+                "(runner.clip), or train without float16"
+            )
+
+    def log(self, losses: Mapping[str, float], validated: Validated) -> None:
+        """Tell of the step that is done, and then what its validation has to tell."""
+        session = self._session
+        if not session.ranks.first:
             return
-        metrics = {f"train/{name}": value for name, value in means.items()}
-        if self._session.optimization.norm is not None:
-            metrics["train/grad_norm"] = float(self._session.optimization.norm)
+        metrics = {f"train/{name}": value for name, value in losses.items()}
+        if session.optimization.norm is not None:
+            metrics["train/grad_norm"] = float(session.optimization.norm)
+        if session.optimization.nonfinite or session.optimization.overflows:
+            metrics["train/steps_left_out"] = float(
+                session.optimization.nonfinite + session.optimization.overflows
+            )
         metrics |= {f"lr/{part}": rate for part, rate in self._rates.items()}
-        point = self._session.point
-        self._emit(
-            MetricsLogged(step=point.step, epoch=point.epoch, metrics={**metrics, **validated})
-        )
+        point = session.point
+        metrics |= validated.metrics
+        self._emit(MetricsLogged(step=point.step, epoch=point.epoch, metrics=metrics))
+        for event in validated.events:
+            self._emit(event)
 
     def settle(self) -> dict[str, float]:
         """Add the new losses to the epoch's sums; the means so far.
@@ -69,28 +90,31 @@ class Recorder:
             )
         return means
 
-    def validate(self) -> dict[str, float]:
-        """Metrics of the model that is saved, and of the live one if that is asked for.
+    def validate(self, losses: Mapping[str, float]) -> Validated:
+        """Metrics of the model that is saved, and of the live one if that is asked for; the
+        events of the first.
 
         Raises ValueError if the headline is not among them.
         """
         training = self._session.training
-        metrics = self._measured(self._session.saved_model)
+        self._session.where.phase, self._session.where.step = "val", self._session.step
+        validated = self._measured(self._session.saved_model, losses)
+        metrics = dict(validated.metrics)
         if training.spec.headline not in metrics:
             raise ValueError(f"validate gave no {training.spec.headline}: {sorted(metrics)}")
         if self._session.ema and training.runner.ema.compare_live:
-            live = self._measured(self._session.model)
+            live = self._measured(self._session.model, losses)
             metrics |= {
                 f"live/{name.removeprefix('val/')}": value
-                for name, value in live.items()
+                for name, value in live.metrics.items()
                 if name.startswith("val/")
             }
-        return metrics
+        return Validated(metrics, validated.events)
 
     @torch.no_grad()
-    def _measured(self, model: nn.Module) -> dict[str, float]:
+    def _measured(self, model: nn.Module, losses: Mapping[str, float]) -> Validated:
         model.eval()
-        metrics = dict(self._session.training.validate(model, self._session.point))
+        validated = self._session.training.validate(model, self._session.point, losses)
         if model is self._session.model:
             train_mode(model)
-        return metrics
+        return validated

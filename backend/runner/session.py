@@ -1,5 +1,6 @@
 """All that moves in one training, and how it is put down and taken up."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,14 @@ from torch import nn
 
 from backend.core.errors import CheckpointError
 from backend.nn.finetune.freezing import statistics
+from backend.runner.attempts import Where
 from backend.runner.data import Stream
 from backend.runner.distributed import Ranks
 from backend.runner.ema import Ema
 from backend.runner.groups import build_optimizer
 from backend.runner.module import Distributed, Trainable, recompute
 from backend.runner.optimization import Optimization
-from backend.runner.progress import identity, write_progress
+from backend.runner.progress import write_progress
 from backend.runner.schedule import Length, build_schedules
 from backend.runner.training import Point, Training
 
@@ -26,12 +28,19 @@ class Session:
     """The parts of a training, built but for the Runner.
 
     ``step`` counts the optimizer steps done; ``ended`` is why it ended early, if it did;
-    ``waited`` the validations since the best one. ``frozen`` are all parameters that do not
+    ``waited`` the validations since the best one. ``identity`` tells this run from others, and
+    ``where`` follows it. ``frozen`` are all parameters that do not
     train, ``always`` those of them that came frozen with the model. Raises ConfigError.
     """
 
     def __init__(
-        self, training: Training, work_dir: Path, device: torch.device, ranks: Ranks
+        self,
+        training: Training,
+        work_dir: Path,
+        device: torch.device,
+        ranks: Ranks,
+        where: Where,
+        identity: Mapping[str, object],
     ) -> None:
         runner, data, parts = training.runner, training.data, training.parts
         self.training, self.work_dir, self.device, self.ranks = training, work_dir, device, ranks
@@ -51,9 +60,12 @@ class Session:
         self.optimization = Optimization(optimizer, runner, device)
         self.schedules = build_schedules(self.optimization, runner.schedule, self.length)
         self.notes: list[str] = []
+        self.warnings: list[str] = []
         self.ema = self._average()
         recompute(self.model, runner.checkpointing)
         self.trained = self._trainable()
+        self.where = where
+        self.identity = identity
         self.step = 0
         self.ended = ""
         self.waited = 0
@@ -85,7 +97,7 @@ class Session:
         if not self.ranks.first:
             return
         state: dict[str, object] = {
-            **identity(self.training, self.ranks.size),
+            **self.identity,
             "step": self.step,
             "ended": self.ended,
             "waited": self.waited,

@@ -99,7 +99,8 @@ class Training:
     pretrained weights already in it. ``validate`` gets the model whose checkpoint will be saved
     (the average, if there is one), in evaluation mode and without gradients, and the mean losses
     of the epoch so far; it returns metrics with the spec's headline among them. ``evaluate``
-    scores the best checkpoint at the end; its events are told after ``Evaluated``. ``facts`` go
+    scores the best checkpoint at the end; its events are told after ``Evaluated``. ``measured``
+    are metrics of step 0, such as what the network costs. ``facts`` go
     into each checkpoint and must be JSON; ``source`` tells pretrained weights apart when a run
     is continued.
     """
@@ -112,6 +113,7 @@ class Training:
     validate: Callable[[nn.Module, Point, Mapping[str, float]], Validated]
     evaluate: Callable[[Path], tuple[EvalReport, tuple[Event, ...]]]
     parts: Parts = field(default_factory=Parts)
+    measured: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, object] = field(default_factory=dict)
     source: str = ""
     packages: tuple[str, ...] = ()

@@ -12,7 +12,15 @@ from backend.tracking.artifacts import local_folder
 from backend.tracking.client import all_pages, connect, find_models
 from backend.tracking.home import Home
 from backend.tracking.names import KIND, Kind
-from backend.tracking.rows import ModelRow, Point, RunRow, VersionRow, local_file, real
+from backend.tracking.rows import (
+    ModelRow,
+    Point,
+    RunRow,
+    VersionRow,
+    contents,
+    local_file,
+    real,
+)
 
 
 class ClientRows:
@@ -72,6 +80,14 @@ class ClientRows:
                     return None
                 raise
             return path.read_text(encoding="utf-8")
+
+    def files(self, run: RunRow, folder: str) -> dict[str, bytes]:
+        if local_folder(run.artifacts) is not None:
+            return contents(local_file(run.artifacts, self._home.artifacts, folder))
+        if not self._client.list_artifacts(run.run_id, folder):
+            return {}
+        with tempfile.TemporaryDirectory() as place:
+            return contents(Path(self._client.download_artifacts(run.run_id, folder, place)))
 
 
 def _run_row(run: Run) -> RunRow:

@@ -22,6 +22,7 @@ BEST_PATH = "best.path"
 BEST_MODEL = "best.model_id"
 REPLACES = "replaces"
 UPDATED = "updated"
+HARDWARE = "hardware"
 COMPARISON = "comparison"
 RECIPES = "recipes"
 DECISION = "decision"
@@ -47,9 +48,16 @@ STUDY_FILE = "study.json"
 COMPARISON_FILE = "comparison.json"
 RECIPES_FILE = "recipes.json"
 DECISION_FILE = "decision.json"
+EXPERTS_FOLDER = "experts"
+FINAL_EXPERTS = f"{EXPERTS_FOLDER}/final.json"
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
+
+
+def experts_file(step: int) -> str:
+    """Where the experts of a validation are told; the names sort by step."""
+    return f"{EXPERTS_FOLDER}/step-{step:07d}.json"
 
 
 def metric_key(text: str) -> str:

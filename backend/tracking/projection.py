@@ -26,9 +26,12 @@ from backend.core.events import (
     CheckpointSaved,
     Envelope,
     Evaluated,
+    Event,
+    ExpertsObserved,
     FreezeReported,
     MetricsLogged,
     Noted,
+    Recovered,
     RunFinished,
     RunStarted,
 )
@@ -78,23 +81,36 @@ class Projection:
         match envelope.event:
             case MetricsLogged() as event:
                 self._rows += _rows(event.metrics, envelope.time, event.step)
-            case RunStarted() as event:
-                self._finished = None
-                return self._started(event)
-            case FreezeReported() as event:
-                return self._frozen(event)
-            case CheckpointSaved() as event:
-                return self._checkpoint(event)
-            case CheckpointRemoved() as event:
-                return self._removed(event.path)
-            case Evaluated() as event:
-                return self._evaluated(event.report)
             case Noted() as event:
-                note = event.model_dump(include={"level", "message"})
-                self._notes.append({"time": envelope.time, **note})
+                self._note(event.level, event.message)
             case RunFinished() as event:
                 self._finished = event
+            case event:
+                return self._told(event)
         return []
+
+    def _told(self, event: Event) -> list[Call]:
+        match event:
+            case RunStarted():
+                self._finished = None
+                return self._started(event)
+            case FreezeReported():
+                return self._frozen(event)
+            case CheckpointSaved():
+                return self._checkpoint(event)
+            case CheckpointRemoved():
+                return self._removed(event.path)
+            case ExpertsObserved(report=report, final=final):
+                name = names.FINAL_EXPERTS if final else names.experts_file(report.step)
+                return [partial(self._put, name, report.model_dump_json())]
+            case Evaluated():
+                return self._evaluated(event.report)
+            case Recovered():
+                return self._recovered(event)
+        return []
+
+    def _note(self, level: str, message: str) -> None:
+        self._notes.append({"time": self._time, "level": level, "message": message})
 
     def flush(self) -> list[Call]:
         """The calls that write the metrics seen so far."""
@@ -155,6 +171,20 @@ class Projection:
             partial(self._put, f"freeze/{event.phase}.json", event.model_dump_json(indent=2)),
             partial(self._tag, tags),
         ]
+
+    def _recovered(self, event: Recovered) -> list[Call]:
+        """A note, the settings in force as tags, and their numbers as metrics."""
+        message = f"attempt {event.attempt}: {event.cause}; goes on with {event.action}"
+        self._note("warning", message)
+        numbers = {
+            f"{names.HARDWARE}/{key}": float(value)
+            for key, value in event.effective.items()
+            if isinstance(value, int) and not isinstance(value, bool)
+        }
+        recoveries = {f"{names.HARDWARE}/recoveries": float(event.attempt)}
+        self._rows += _rows(recoveries | numbers, self._time, event.step or 0)
+        tags = {f"{names.HARDWARE}.{key}": str(v) for key, v in event.effective.items()}
+        return [partial(self._tag, {f"{names.HARDWARE}.recoveries": str(event.attempt), **tags})]
 
     def _checkpoint(self, event: CheckpointSaved) -> list[Call]:
         checkpoint, time = event.checkpoint, self._time

@@ -68,6 +68,9 @@ class Rows(Protocol):
     def text(self, run: RunRow, name: str) -> str | None:
         """An artifact of a run, if there is one of that name."""
 
+    def files(self, run: RunRow, folder: str) -> dict[str, bytes]:
+        """The artifacts in a folder of a run, by name."""
+
 
 class NoRows:
     """A home in which nothing was ever logged."""
@@ -87,12 +90,23 @@ class NoRows:
     def text(self, run: RunRow, name: str) -> str | None:
         return None
 
+    def files(self, run: RunRow, folder: str) -> dict[str, bytes]:
+        return {}
+
 
 def real(value: float | None) -> float:
     """A stored value as it was logged."""
     if value is None:
         return math.nan
     return math.copysign(math.inf, value) if abs(value) >= INFINITE else value
+
+
+def contents(folder: Path | None) -> dict[str, bytes]:
+    """The finished files of a folder by name, sorted; hidden ones are still being written."""
+    if folder is None:
+        return {}
+    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    return {path.name: path.read_bytes() for path in paths}
 
 
 def local_file(uri: str, artifacts: Path, name: str) -> Path | None:

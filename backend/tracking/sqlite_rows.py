@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from backend.tracking.names import CHECKPOINT, KIND, Kind
-from backend.tracking.rows import ModelRow, Point, RunRow, VersionRow, local_file, real
+from backend.tracking.rows import (
+    ModelRow,
+    Point,
+    RunRow,
+    VersionRow,
+    contents,
+    local_file,
+    real,
+)
 
 OURS = (
     "SELECT run_uuid FROM runs JOIN tags USING (run_uuid) "
@@ -92,6 +100,9 @@ class SqliteRows:
     def text(self, run: RunRow, name: str) -> str | None:
         path = local_file(run.artifacts, self._artifacts, name)
         return path.read_text(encoding="utf-8") if path else None
+
+    def files(self, run: RunRow, folder: str) -> dict[str, bytes]:
+        return contents(local_file(run.artifacts, self._artifacts, folder))
 
     def _version_tags(self, name: str, version: int) -> dict[str, str]:
         query = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?"

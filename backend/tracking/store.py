@@ -3,14 +3,15 @@
 import sqlite3
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar, cast
 
 from backend.core.comparisons import Comparison
 from backend.core.errors import StoreError
+from backend.core.experts import ExpertReport
 from backend.core.records import (
     Checkpoint,
     PromotionDecision,
@@ -21,19 +22,17 @@ from backend.core.records import (
     StudyRecord,
 )
 from backend.tracking import names
+from backend.tracking.curves import Curves, series_of
 from backend.tracking.database import SCHEMA, revision
 from backend.tracking.errors import store_errors
 from backend.tracking.home import Home
 from backend.tracking.names import Kind
 from backend.tracking.rows import (
-    INFINITE,
     NoRows,
-    Point,
     Rows,
     RunRow,
     VersionRow,
     local_file,
-    real,
 )
 from backend.tracking.sqlite_rows import SqliteRows
 
@@ -42,6 +41,7 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 SERVER_SECONDS = 5.0
 CACHED_POINTS = 2_000_000
+CACHED_REPORTS = 500
 ENDED: dict[str, RunStatus] = {"FINISHED": "finished", "KILLED": "stopped", "FAILED": "failed"}
 
 
@@ -52,7 +52,8 @@ class MlflowStore:
         self._home = home
         self._lock = threading.Lock()
         self._memory: dict[tuple[str, ...], tuple[str, object]] = {}
-        self._curves = _Curves(CACHED_POINTS)
+        self._curves = Curves(CACHED_POINTS)
+        self._parsed = lru_cache(CACHED_REPORTS)(ExpertReport.model_validate_json)
 
     def change_token(self) -> str:
         """Differs after each write to the database file; for a server, every few seconds."""
@@ -95,6 +96,10 @@ class MlflowStore:
         found = self._remembered(("checkpoints", run.key), lambda: self._read_checkpoints(run))
         return [c for c in found if Path(c.path).is_file()]
 
+    def experts(self, key: str) -> list[ExpertReport]:
+        run = self.run(key)
+        return list(self._remembered(("experts", run.key), lambda: self._read_experts(run)))
+
     def studies(self) -> list[StudyRecord]:
         return list(self._results("study", names.STUDY_FILE, StudyRecord))
 
@@ -136,6 +141,12 @@ class MlflowStore:
         return cast(Value, value)
 
     def _read_runs(self) -> list[Run]:
+        trainings = self._remembered(("trainings",), self._read_trainings)
+        runs = [self._run(key, row) for key, row in trainings.items()]
+        return sorted(runs, key=lambda run: (-run.started, run.key))
+
+    def _read_trainings(self) -> dict[str, RunRow]:
+        """By run key."""
         with self._rows() as rows:
             found = rows.runs("training")
         # while a run is being replaced, the complete one counts
@@ -143,8 +154,7 @@ class MlflowStore:
         unique: dict[str, RunRow] = {}
         for row in found:
             unique.setdefault(row.tags.get(names.RUN, row.run_id), row)
-        runs = [self._run(key, row) for key, row in unique.items()]
-        return sorted(runs, key=lambda run: (-run.started, run.key))
+        return unique
 
     def _run(self, key: str, row: RunRow) -> Run:
         tags = {k: v for k, v in row.tags.items() if not k.startswith("mlflow.")}
@@ -178,12 +188,12 @@ class MlflowStore:
 
     def _curve(self, rows: Rows, run: Run, metric: str) -> Series:
         if run.status == "running":
-            return _series(rows.history(run.mlflow_run_id, metric))
+            return series_of(rows.history(run.mlflow_run_id, metric))
         name = (run.mlflow_run_id, metric)
         with self._lock:
             known = self._curves.get(name)
         if known is None:
-            known = _series(rows.history(run.mlflow_run_id, metric))
+            known = series_of(rows.history(run.mlflow_run_id, metric))
             with self._lock:
                 self._curves.keep(name, known)
         return known
@@ -205,6 +215,27 @@ class MlflowStore:
             if names.REMOVED not in model.tags
         ]
         return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+    def _read_experts(self, run: Run) -> list[ExpertReport]:
+        trainings = self._remembered(("trainings",), self._read_trainings)
+        row = trainings.get(run.key)
+        if row is None:  # deleted a moment ago
+            return []
+        with self._rows() as rows:
+            files = rows.files(row, names.EXPERTS_FOLDER)
+        last = Path(names.FINAL_EXPERTS).name
+        in_order = sorted(files, key=lambda name: (name == last, name))
+        return [self._expert_report(run, name, files[name]) for name in in_order]
+
+    def _expert_report(self, run: Run, name: str, content: bytes) -> ExpertReport:
+        try:
+            return self._parsed(content)
+        except ValueError as error:
+            raise StoreError(
+                f"{names.EXPERTS_FOLDER}/{name} of MLflow run {run.mlflow_run_id} ({run.name}): "
+                "damaged, or written by another version of Assay; the work directory has it "
+                f"whole: assay replay {run.work_dir}"
+            ) from error
 
     def _results(self, kind: Kind, file: str, record: type[AnyRecord]) -> list[AnyRecord]:
         def read() -> list[AnyRecord]:
@@ -230,47 +261,6 @@ def served_checkpoint(home: Home, version: VersionRow) -> Checkpoint:
     name = f"artifacts/{names.CHECKPOINT}/{Path(checkpoint.path).name}"
     copy = local_file(version.source, home.artifacts, name)
     return checkpoint.model_copy(update={"path": str(copy)}) if copy else checkpoint
-
-
-class _Curves:
-    """The curves used last, up to a number of points."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._points = 0
-        self._known: OrderedDict[tuple[str, str], Series] = OrderedDict()
-
-    def get(self, name: tuple[str, str]) -> Series | None:
-        if name in self._known:
-            self._known.move_to_end(name)
-        return self._known.get(name)
-
-    def keep(self, name: tuple[str, str], series: Series) -> None:
-        if name not in self._known:
-            self._points += len(series.steps)
-        self._known[name] = series
-        while self._points > self._limit:
-            _, dropped = self._known.popitem(last=False)
-            self._points -= len(dropped.steps)
-
-
-def _series(points: list[Point]) -> Series:
-    """A curve; of several values at one step (after a resume) the last one counts."""
-    steps, values, times = zip(*points, strict=True) if points else ((), (), ())
-    if len(set(steps)) < len(steps):
-        return _series(list({point[0]: point for point in points}.values()))
-    return Series.model_construct(steps=steps, values=_real(values), times=times)
-
-
-def _real(values: tuple[float | None, ...]) -> tuple[float, ...]:
-    """Stored values as they were logged; long curves of plain numbers pass unchanged."""
-    numbers = cast(tuple[float, ...], values)
-    if (
-        None not in values
-        and -INFINITE < min(numbers, default=0) <= max(numbers, default=0) < INFINITE
-    ):
-        return numbers
-    return tuple(real(value) for value in values)
 
 
 def _open(database: Path) -> sqlite3.Connection:

@@ -71,10 +71,24 @@
     return a.length === b.length && a.every((item, i) => item === b[i]);
   }
 
+  function onExperts() {
+    return window.location.pathname.startsWith("/experts");
+  }
+
   function keysOf(selected) {
     if (!selected) return [];
     if (Array.isArray(selected)) return selected.map((row) => row.key).filter(Boolean);
     return selected.ids || [];
+  }
+
+  /* The query without all but some keys, for each list of keys, where that is news. */
+  function partsOf(known, ...lists) {
+    return lists.map((keys, i) => {
+      const params = query();
+      [...params.keys()].forEach((key) => keys.includes(key) || params.delete(key));
+      const part = encode(params);
+      return part === known[i] ? nothing() : part;
+    });
   }
 
   window.dash_clientside = window.dash_clientside || {};
@@ -147,16 +161,13 @@
 
     /* --- compare -------------------------------------------------------- */
     derive(search, ...known) {
-      const parts = [
+      const parts = partsOf(
+        known,
         ["runs", "baseline", "comparison"],
         ["runs", "baseline", "comparison", "metrics", "x", "log", "smooth"],
-        ["runs", "baseline", "comparison", "values", "params"],
-      ].map((keys) => {
-        const params = query();
-        [...params.keys()].forEach((key) => keys.includes(key) || params.delete(key));
-        return encode(params);
-      });
-      return [...parts.map((part, i) => (part === known[i] ? nothing() : part)), window.location.href];
+        ["runs", "baseline", "comparison", "values", "params"]
+      );
+      return [...parts, window.location.href];
     },
 
     /* What was zoomed, so that the server can send more points and keep the ranges. */
@@ -219,6 +230,47 @@
       );
     },
 
+    /* --- experts -------------------------------------------------------- */
+    deriveExperts: (search, ...known) =>
+      partsOf(
+        known,
+        ["runs", "run", "router", "loss", "study"],
+        ["runs", "run", "router", "step", "other", "other_step"]
+      ),
+
+    /* A picked value goes into the address, unless it is what is shown without being asked for. */
+    pickExperts(run, router, other, otherStep, shown) {
+      if (!shown || !onExperts()) return;
+      if (run && run !== shown.run) go({ run, step: null, router: null }, null, true);
+      else if (router && router !== shown.router) go({ router }, null, true);
+      else if (other && other !== shown.other) go({ other, other_step: null }, null, true);
+      else if (otherStep && otherStep !== shown.other_step)
+        go({ other_step: otherStep }, null, true);
+    },
+
+    showStep(search, steps) {
+      if (!steps || !steps.length) return [0, 0, true, ""];
+      const wanted = steps.findIndex((step) => step.value === query().get("step"));
+      const at = wanted < 0 ? steps.length - 1 : wanted;
+      return [steps.length - 1, at, steps.length < 2, steps[at].label];
+    },
+
+    pickStep(at, steps) {
+      if (!steps || !steps[at] || !onExperts()) return;
+      go({ step: at === steps.length - 1 ? null : steps[at].value });
+    },
+
+    pickLoss(loss) {
+      if (onExperts()) go({ loss: loss === "total" ? null : loss }, null, true);
+    },
+
+    clickStep(clicks, steps) {
+      const { triggered_id: id, triggered } = window.dash_clientside.callback_context;
+      const click = id && id.name.startsWith("usage ") && triggered[0].value;
+      const at = (steps || []).findIndex((s) => click && s.value === String(click.points[0].x));
+      if (at >= 0) go({ step: steps[at].value });
+    },
+
     /* --- studies -------------------------------------------------------- */
     study(search, known) {
       const wanted = query().get("study") || "";
@@ -275,10 +327,10 @@
   /* --- cells of the tables ------------------------------------------------ */
   const h = (...args) => window.React.createElement(...args);
 
-  function follow(event, changes) {
+  function follow(event, changes, path) {
     if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
-    go(changes, "/compare");
+    go(changes, path || "/compare");
   }
 
   const functions = (window.dashAgGridFunctions = window.dashAgGridFunctions || {});
@@ -314,6 +366,20 @@
         h("span", { key: "champion", className: "star", title: label, role: "img", "aria-label": label }, "★")
       );
     }
+    if (row.experts)
+      parts.push(
+        h(
+          "a",
+          {
+            key: "experts",
+            className: "tag",
+            href: "/experts?run=" + encodeURIComponent(row.key),
+            onClick: (event) => follow(event, { run: row.key, step: null }, "/experts"),
+            title: "Experts of " + row.name,
+          },
+          "experts"
+        )
+      );
     if (row.baseline && props.node.rowPinned)
       parts.push(h("span", { key: "base", className: "tag" }, "baseline"));
     return h("span", { className: "run-cell" }, parts);

@@ -16,9 +16,13 @@ MONO = "ui-monospace, 'SF Mono', 'Cascadia Mono', 'Liberation Mono', monospace"
 
 _TOKENS: dict[str, dict[str, Any]] = {
     "light": {"text": "#343a40", "dim": "#6a717b", "grid": "#eceef1", "axis": "#ced4da",
-              "card": "#ffffff", "hover": "#ffffff", "scale": ["#cfd5dd", "#6f9be8", "#17379a"]},
+              "card": "#ffffff", "hover": "#ffffff", "scale": ["#cfd5dd", "#6f9be8", "#17379a"],
+              "heat": [(0, "#f1f4f9"), (0.45, "#a9c6f7"), (0.55, "#3f74d3"), (1, "#16398f")],
+              "change": ["#b04a05", "#f0a15c", "#f3f4f6", "#7ea8ee", "#1b4fb5"]},
     "dark": {"text": "#d7dbe0", "dim": "#979ea8", "grid": "#2b2f36", "axis": "#454b54",
-             "card": "#1b1e23", "hover": "#262a31", "scale": ["#3d444e", "#4c7fe0", "#cfe0ff"]},
+             "card": "#1b1e23", "hover": "#262a31", "scale": ["#3d444e", "#4c7fe0", "#cfe0ff"],
+             "heat": [(0, "#23272e"), (0.5, "#2f56a6"), (1, "#4c80de")],
+             "change": ["#ffb27a", "#a4571b", "#262a31", "#335fae", "#a9c6ff"]},
 }  # fmt: skip
 
 
@@ -26,6 +30,13 @@ _TOKENS: dict[str, dict[str, Any]] = {
 SPIKE = {
     "showgrid": False, "showline": True, "zeroline": False,
     "spikethickness": 1, "spikedash": "dot", "spikesnap": "hovered data",
+}  # fmt: skip
+
+HEAT = "coloraxis2"  # from nothing to much; numbers on it stay legible
+CHANGE = "coloraxis3"  # from less to more, with nothing in the middle
+_BAR = {
+    "orientation": "h", "thickness": 8, "len": 220, "lenmode": "pixels", "x": 0,
+    "xanchor": "left", "y": 1, "yanchor": "bottom", "ypad": 4, "outlinewidth": 0, "ticklen": 0, "tickfont": {"size": 10},
 }  # fmt: skip
 
 
@@ -54,6 +65,8 @@ def template(scheme: Scheme) -> go.layout.Template:
             "plot_bgcolor": "rgba(0,0,0,0)",
             "colorway": list(CATEGORY_COLORS),
             "coloraxis": {"colorscale": _scale(c["scale"])},
+            HEAT: {"colorscale": c["heat"], "colorbar": _BAR},
+            CHANGE: {"colorscale": _scale(c["change"]), "colorbar": _BAR, "cmid": 0},
             "margin": {"l": 8, "r": 12, "t": 10, "b": 8},
             "xaxis": axis | SPIKE | {"spikecolor": c["dim"]},
             "yaxis": axis,

@@ -14,6 +14,7 @@ from dash import (
     no_update,
 )
 
+from backend.analysis.expert_views import FINAL, has_experts
 from backend.catalog import Catalog
 from backend.core.comparisons import Comparison
 from backend.core.store import RunStore
@@ -127,6 +128,7 @@ def frame(store: RunStore, drawing: str, token: str | None, search: str) -> tupl
         html.Span(count(len(scope.runs), "run")),
         html.Span(f"{count(len(names), 'metric')} logged"),
         *_missing(scope),
+        *_experts(scope, view),
     ]
     return legend(scope, view), notes, None, {}, names, ",".join(first)
 
@@ -185,6 +187,17 @@ def _missing(scope: Scope) -> list[Any]:
         return []
     names = ", ".join(scope.missing)
     return [html.Span(f"not found in this store: {names}", className="warn", role="status")]
+
+
+def _experts(scope: Scope, view: View) -> list[Any]:
+    """The way to the experts: of one run, or of the baseline's and the next one's beside it."""
+    mixed = [run for run in scope.runs if has_experts(run)]
+    if not mixed:
+        return []
+    text = "Experts side by side" if len(mixed) > 1 else f"Experts of {mixed[0].name}"
+    other = {"other": mixed[0].key, "other_step": FINAL} if len(mixed) > 1 else {}
+    chosen = mixed[min(1, len(mixed) - 1)].key
+    return [state_link(text, "/experts", view, "rival", run=chosen, step="", router="", **other)]
 
 
 def _curves(view: View) -> Any:

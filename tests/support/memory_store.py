@@ -14,6 +14,7 @@ from backend.core.comparisons import (
     Verdict,
 )
 from backend.core.errors import StoreError
+from backend.core.experts import ExpertReport
 from backend.core.records import (
     Checkpoint,
     EvalReport,
@@ -40,6 +41,7 @@ class MemoryStore:
         self.run_list: list[Run] = []
         self.curves: dict[tuple[str, str], Series] = {}
         self.saved: dict[str, list[Checkpoint]] = {}
+        self.expert_reports: dict[str, list[ExpertReport]] = {}
         self.study_list: list[StudyRecord] = []
         self.comparison_list: list[Comparison] = []
         self.decisions: list[PromotionDecision] = []
@@ -86,6 +88,10 @@ class MemoryStore:
     def checkpoints(self, key: str) -> list[Checkpoint]:
         self._check()
         return sorted(self.saved.get(key, []), key=lambda checkpoint: checkpoint.step)
+
+    def experts(self, key: str) -> list[ExpertReport]:
+        self._check()
+        return list(self.expert_reports.get(self.run(key).key, []))
 
     def studies(self) -> list[StudyRecord]:
         self._check()

@@ -7,6 +7,7 @@ augmentation, its dropout and batch norm are there to make an inexact continuati
 import json
 import os
 import random
+import resource
 import signal
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -19,8 +20,10 @@ from numpy.typing import NDArray
 from pydantic import field_validator
 from torch import Tensor, nn
 
+from backend.config.hardware import HardwareConfig
 from backend.config.schema import FreezeConfig, TrainConfig
 from backend.core.digest import sha256
+from backend.core.events import Event
 from backend.core.records import DatasetInput, EvalReport, MetricSpec
 from backend.core.trainer import (
     Conditions,
@@ -31,12 +34,13 @@ from backend.core.trainer import (
     TrainerSpec,
     TrainOutcome,
 )
+from backend.hardware.knobs import Knobs, Size
 from backend.nn.finetune.weights import load_weights
 from backend.runner.config import RunnerConfig
 from backend.runner.processes import train
 from backend.runner.seeds import seed_model
-from backend.runner.training import Data, NoWatch, Parts, Point, Training
-from backend.scoring.detection import evaluate
+from backend.runner.training import Data, NoWatch, Parts, Point, Training, Validated
+from backend.scoring.detection.task import evaluate
 from backend.scoring.tasks import save_evidence
 from tests.support.toy import render
 
@@ -48,7 +52,10 @@ CELLS = [(2 + 10 * (cell % 3), 2 + 10 * (cell // 3)) for cell in range(9)]
 class RunnerToyConfig(TrainConfig):
     """``kill_step``: the process kills itself in the middle of this step's last batch, once.
 
-    ``plain``: without dropout and batch norm, which a batch in two halves would show.
+    ``plain``: without dropout and batch norm, which a batch in two halves would show. ``faults``
+    are what happens in one attempt after the other (see ``Fault``). ``appetite`` is what each
+    sample takes in MiB, ``budget`` the address space that the process allows itself, in MiB
+    above what it has.
     """
 
     kind: Literal["runner_toy"] = "runner_toy"
@@ -57,7 +64,12 @@ class RunnerToyConfig(TrainConfig):
     runner: RunnerConfig = RunnerConfig.model_validate(
         {"batch": 4, "workers": 0, "optimizer": {"lr": {"backbone": 0.01, "head": 0.02}}}
     )
+    hardware: HardwareConfig = HardwareConfig()
     kill_step: int = 0
+    faults: tuple[str, ...] = ()
+    side: int = 64
+    appetite: int = 0
+    budget: int = 0
     noise: float = 0.1
     plain: bool = False
 
@@ -83,6 +95,9 @@ SPEC = TrainerSpec(
     primary="mAP50-95",
     strategies=STRATEGIES,
 )
+
+
+KNOBS = Knobs(size=Size("side", multiple=16, floor=32))
 
 
 class Squares:
@@ -113,8 +128,9 @@ def collate(items: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 class Net(nn.Module):
     """One score for each place."""
 
-    def __init__(self, plain: bool = False) -> None:
+    def __init__(self, plain: bool = False, appetite: int = 0) -> None:
         super().__init__()
+        self._appetite = appetite * 2**20
         norm = nn.GroupNorm(1, 6) if plain else nn.BatchNorm2d(6)
         self.backbone = nn.Sequential(
             nn.Conv2d(1, 6, 10, stride=10), norm, nn.ReLU(), nn.Dropout(0.0 if plain else 0.1)
@@ -129,7 +145,9 @@ class Net(nn.Module):
     def loss(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         """Binary cross-entropy, and how often it is right."""
         images, targets = batch
+        taken = torch.empty(len(images) * self._appetite, dtype=torch.uint8)
         logits = self(images)
+        del taken
         right = ((logits > 0) == (targets > 0.5)).float().mean()
         loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), targets)
         return {"cell_loss": loss, "accuracy": right}
@@ -160,17 +178,78 @@ class KillInWindow(NoWatch):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Fault:
+    """The next of ``faults``, each ``phase:kind``, happens once, when its phase is reached.
+
+    In training it comes in the forward pass of the eighth batch. Markers in the work directory
+    remember which are over. ``killed`` is a SIGKILL that the counters below ``system`` lay to
+    the kernel, ``murdered`` one that they do not.
+    """
+
+    def __init__(self, config: RunnerToyConfig, work_dir: Path, net: nn.Module) -> None:
+        self._faults = config.faults
+        self._work_dir = work_dir
+        self._batches = 0
+        net.register_forward_pre_hook(self._forward)
+
+    def reach(self, phase: str) -> None:
+        """Fail, if it is time to."""
+        done = self._work_dir / "faults"
+        count = int(done.read_text()) if done.exists() else 0
+        if count == len(self._faults) or not self._faults[count].startswith(f"{phase}:"):
+            return
+        done.write_text(str(count + 1))
+        self._fail(self._faults[count].partition(":")[2])
+
+    def _forward(self, net: nn.Module, _: object) -> None:
+        self._batches += net.training
+        if net.training and self._batches == 8:
+            self.reach("train")
+
+    def _fail(self, kind: str) -> None:
+        if kind == "cuda":  # the real one needs a GPU
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        if kind == "onednn":
+            raise RuntimeError("could not create a primitive")
+        if kind == "bug":
+            raise ValueError("out of memory, says a bug")
+        if kind == "torch":
+            torch.empty(2**55)
+        if kind == "numpy":
+            np.empty(2**60, np.uint8)
+        if kind == "abort":
+            os.write(2, b"OpenBLAS : Memory allocation still failed after 10 retries, giving up.")
+            os.abort()
+        if kind == "killed":
+            proc = self._work_dir / "system" / "proc"
+            proc.mkdir(parents=True, exist_ok=True)
+            (proc / "vmstat").write_text("oom_kill 1\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def allow(mebibytes: int) -> None:
+    """Let this process's address space grow by so much, once."""
+    if resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + mebibytes * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
 def build(config: RunnerToyConfig, work_dir: Path) -> Training:
     """The training that a config asks for."""
+    if config.budget:
+        allow(config.budget)
     splits = json.loads(config.data.read_text())
     seed_model(config.seed)
-    net = Net(config.plain)
+    net = Net(config.plain, config.appetite)
     frozen = (
         frozenset(name for name, _ in net.backbone.named_parameters(prefix="backbone"))
         if config.freeze.strategy == "head-only"
         else frozenset()
     )
     marker = work_dir / "killed"
+    fault = Fault(config, work_dir, net)
+    fault.reach("setup")
     return Training(
         spec=SPEC,
         config=config,
@@ -182,8 +261,8 @@ def build(config: RunnerToyConfig, work_dir: Path) -> Training:
             tuple(_dataset(config.data, splits, split) for split in ("train", "val")),
         ),
         parts=Parts(frozen=frozen, group_of=lambda name: name.partition(".")[0]),
-        validate=partial(_validate, splits["val"]),
-        evaluate=partial(_evaluate_best, config, work_dir),
+        validate=partial(_validate, splits["val"], fault),
+        evaluate=partial(_evaluate_best, config, work_dir, fault),
         facts={"classes": ["square"], "plain": config.plain},
         watch=KillInWindow(config.kill_step, marker, net, config.runner.accumulate),
     )
@@ -197,10 +276,7 @@ class RunnerToyTrainer:
         self.work_dir = work_dir
 
     def fit(self, emit: Emit, stop: StopSignal) -> TrainOutcome:
-        processes = self.config.runner.processes
-        return train(
-            partial(build, self.config, self.work_dir), processes, emit, stop, self.work_dir
-        )
+        return train(build, self.config, emit, stop, self.work_dir, KNOBS)
 
     def evaluate(self, request: EvalRequest) -> EvalReport:
         items = json.loads(Path(request.data).read_text())[request.split]
@@ -280,17 +356,27 @@ def detections(
     ]
 
 
-def _validate(items: list[dict[str, Any]], net: nn.Module, point: Point) -> Mapping[str, float]:
+def _validate(
+    items: list[dict[str, Any]],
+    fault: Fault,
+    net: nn.Module,
+    point: Point,
+    losses: Mapping[str, float],
+) -> Validated:
+    fault.reach("val")
     metrics = evaluate(*detections(net, items)).scores().metrics
     images, targets = collate([Squares(items, 0.0)[index] for index in range(len(items))])
     loss = nn.functional.binary_cross_entropy_with_logits(net(images), targets)
-    return {SPEC.headline: metrics["mAP50-95"] or 0.0, "val/loss": float(loss)}
+    return Validated({SPEC.headline: metrics["mAP50-95"] or 0.0, "val/loss": float(loss)})
 
 
-def _evaluate_best(config: RunnerToyConfig, work_dir: Path, best: Path) -> EvalReport:
+def _evaluate_best(
+    config: RunnerToyConfig, work_dir: Path, fault: Fault, best: Path
+) -> tuple[EvalReport, tuple[Event, ...]]:
+    fault.reach("evaluation")
     out = work_dir / "evaluation"
     request = EvalRequest(checkpoint=str(best), data=str(config.data), split="val", out=str(out))
-    return RunnerToyTrainer(config, work_dir).evaluate(request)
+    return RunnerToyTrainer(config, work_dir).evaluate(request), ()
 
 
 def _dataset(path: Path, splits: dict[str, Any], split: str) -> DatasetInput:

@@ -11,6 +11,7 @@ from backend.core.events import (
     Envelope,
     Evaluated,
     Event,
+    ExpertsObserved,
     FreezeGroup,
     FreezeReported,
     MetricsLogged,
@@ -22,6 +23,7 @@ from backend.core.records import Checkpoint, DatasetInput, EvalReport, MetricSpe
 from backend.core.sinks import JsonlSink
 from backend.core.workdir import RunFile, WorkDir, write_atomic, write_json
 from backend.tracking.home import Home
+from tests.support.expert_reports import report
 
 START = 1_700_000_000.25
 STEPS_PER_EPOCH = 5
@@ -91,7 +93,7 @@ def frozen(phase: str) -> FreezeReported:
 
 
 def epoch_events(work: WorkDir, epoch: int, value: float, best: bool) -> list[Event]:
-    """Training steps, a validation, and its checkpoint."""
+    """Training steps, a validation, what its experts did, and its checkpoint."""
     first = (epoch - 1) * STEPS_PER_EPOCH
     steps: list[Event] = [
         MetricsLogged(step=first + i, epoch=epoch, metrics={"train/loss": 1 / (first + i)})
@@ -101,6 +103,7 @@ def epoch_events(work: WorkDir, epoch: int, value: float, best: bool) -> list[Ev
     return [
         *steps,
         MetricsLogged(step=checkpoint.step, epoch=epoch, metrics=dict(checkpoint.metrics)),
+        ExpertsObserved(report=report(step=checkpoint.step, epoch=epoch)),
         CheckpointSaved(checkpoint=checkpoint, best=best),
     ]
 
@@ -143,6 +146,7 @@ def all_events(work: WorkDir) -> list[Event]:
         *third,
         frozen("verified"),
         evaluated(work, 2),
+        ExpertsObserved(report=report(step=10, epoch=2), final=True),
         RunFinished(status="finished", best="checkpoints/epoch-2.safetensors"),
     ]
 

@@ -1,12 +1,13 @@
 """One search: what was tried, what came out, and what that does and does not say."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from backend.analysis import text
+from backend.analysis.experts import against_dense
 from backend.analysis.report import outlook
 from backend.analysis.report.blocks import (
     Block,
@@ -37,13 +38,14 @@ class Search:
     """A study, and the comparisons that involve runs of its trials.
 
     ``strategies`` are the freezing strategies that its trainer offers; ``plain`` is the trial
-    of plain fine-tuning, if one was completed.
+    of plain fine-tuning, if one was completed. ``gflops`` is what an image costs, by run.
     """
 
     study: StudyRecord
     comparisons: tuple[Comparison, ...] = ()
     strategies: tuple[str, ...] = ()
     plain: TrialRecord | None = None
+    gflops: Mapping[str, float] = field(default_factory=dict)
 
 
 def document(search: Search, curves: Sequence[Drawing] = ()) -> Document:
@@ -89,6 +91,7 @@ def remarks_of(search: Search) -> list[Remark]:
     return [
         *about_best(study, done),
         *about_plain(search, done),
+        *(Remark("dense", f"{cell(said)}.") for said in against_dense(study, search.gflops)),
         *(Remark("compared", outlook.verdict(found)) for found in search.comparisons),
         *about_edges(done),
         *about_strategies(search, done),
@@ -116,6 +119,8 @@ def about_best(study: StudyRecord, done: Sequence[TrialRecord]) -> list[Remark]:
 def about_plain(search: Search, done: Sequence[TrialRecord]) -> list[Remark]:
     """Where plain fine-tuning stands, and whether anything was shown against it."""
     plain, best = search.plain, done[0]
+    if plain is None and not any("freeze.strategy" in trial.params for trial in done):
+        return []  # it searched something else
     if plain is None:
         return [Remark("no-plain", "No completed trial is known to be plain full fine-tuning.")]
     if plain.number == best.number:
@@ -228,17 +233,20 @@ def _trials(search: Search) -> list[Block]:
     names = _names(study.trials)
     rank = {trial.number: place for place, trial in enumerate(completed(study))}
     plain = search.plain.number if search.plain else None
+    costly = any(trial.run in search.gflops for trial in study.trials)
     rows = [
         (
             f"{trial.number}{_mark(trial.number, study.best, plain)}",
             *(cell(_said(trial.params[name])) if name in trial.params else "" for name in names),
             trial.state,
             text.number(trial.value, 4),
+            *([text.number(search.gflops.get(trial.run), 2)] if costly else []),
         )
         for trial in sorted(study.trials, key=lambda t: (rank.get(t.number, len(rank)), t.number))
     ]
-    head = ("trial", *map(code, names), "state", cell(study.metric))
-    return ["## Trials", "The best first.", table(head, rows, left=len(head) - 1)]
+    head = ("trial", *map(code, names), "state")
+    numbers = (cell(study.metric), *(["GFLOP per image"] if costly else []))
+    return ["## Trials", "The best first.", table((*head, *numbers), rows, left=len(head))]
 
 
 def _mark(number: int, best: int | None, plain: int | None) -> str:

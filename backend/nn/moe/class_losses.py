@@ -6,6 +6,7 @@ groups that partition the classes make the experts' losses add up exactly to the
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,16 @@ from backend.core.errors import ConfigError
 
 Target = Mapping[str, Tensor]  # class_labels [T], boxes [T, 4] (cx, cy, w, h in 0..1)
 Match = tuple[Tensor, Tensor]  # queries and the targets they stand for
+
+
+class Matched(NamedTuple):
+    """M matched pairs: ``image`` and ``query`` [M], and what is there, ``labels`` [M] and
+    ``boxes`` [M, 4]."""
+
+    image: Tensor
+    query: Tensor
+    labels: Tensor
+    boxes: Tensor
 
 
 @dataclass(frozen=True)
@@ -40,10 +51,24 @@ class ClassLosses:
     giou: Tensor
     targets: Tensor
 
+    @property
+    def total(self) -> Tensor:
+        """The three together."""
+        return self.vfl + self.bbox + self.giou
+
+    def __add__(self, other: "ClassLosses") -> "ClassLosses":
+        return ClassLosses(
+            self.vfl + other.vfl,
+            self.bbox + other.bbox,
+            self.giou + other.giou,
+            self.targets + other.targets,
+        )
+
     def by_expert(self, groups: Tensor) -> "ClassLosses":
         """Each expert's part, for ``groups`` [E, C] of ``group_matrix``."""
+        # Not a matrix product, which autocast would do in half precision.
         parts = (self.vfl, self.bbox, self.giou, self.targets)
-        return ClassLosses(*(groups.to(part) @ part for part in parts))
+        return ClassLosses(*((groups.to(part) * part).sum(1) for part in parts))
 
 
 def group_matrix(groups: Sequence[Sequence[int]], classes: int) -> Tensor:
@@ -76,32 +101,49 @@ def class_losses(
     normaliser: float | None = None,
     settings: LossSettings | None = None,
 ) -> ClassLosses:
+    """``matched_losses`` of one layer, for each image's targets and matching.
+
+    ``normaliser`` is the number of targets (None: of this batch, at least 1).
+    """
+    number = max(sum(len(t["class_labels"]) for t in targets), 1)
+    pairs = list(zip(targets, matching, strict=True))
+    matched = Matched(
+        image=torch.cat([torch.full_like(q, at) for at, (q, _) in enumerate(matching)]),
+        query=torch.cat([q for q, _ in matching]),
+        labels=torch.cat([t["class_labels"][chosen] for t, (_, chosen) in pairs]),
+        boxes=torch.cat([t["boxes"][chosen] for t, (_, chosen) in pairs]),
+    )
+    scale = float(number) if normaliser is None else normaliser
+    return matched_losses(logits, boxes, matched, scale, settings or LossSettings())
+
+
+def matched_losses(
+    logits: Tensor,
+    boxes: Tensor,
+    matched: Matched,
+    normaliser: float | Tensor,
+    settings: LossSettings,
+) -> ClassLosses:
     """Weighted losses of ``logits`` [B, Q, C] and ``boxes`` [B, Q, 4], in float32, by class.
 
-    Divided by ``normaliser``, the number of targets (None: of this batch, at least 1).
+    Divided by ``normaliser``, the number of targets. Several layers may lie one after the other
+    in the first axis; their losses are then summed.
     """
     logits, boxes = logits.float(), boxes.float()
-    number = max(sum(len(t["class_labels"]) for t in targets), 1)
-    scale = float(number) if normaliser is None else normaliser
-    image = torch.cat([torch.full_like(q, at) for at, (q, _) in enumerate(matching)])
-    query = torch.cat([q for q, _ in matching])
-    pairs = list(zip(targets, matching, strict=True))
-    labels = torch.cat([t["class_labels"][chosen] for t, (_, chosen) in pairs])
-    truth = torch.cat([t["boxes"][chosen] for t, (_, chosen) in pairs]).float()
-    image, query, labels = (part.to(logits.device) for part in (image, query, labels))
+    image, query, labels, truth = (part.to(logits.device) for part in matched)
+    truth = truth.float()
     found = boxes[image, query]
     iou, giou = overlaps(found, truth)
     scores = torch.zeros_like(logits)
     scores[image, query, labels] = iou.detach()
-    use = settings or LossSettings()
-    vfl = _varifocal(logits, scores, (image, query, labels), use).sum((0, 1))
+    vfl = _varifocal(logits, scores, (image, query, labels), settings).sum((0, 1))
     # A masked sum: index_add would add in any order on a GPU.
     member = functional.one_hot(labels, logits.shape[-1])
     l1 = (found - truth).abs().sum(1, keepdim=True)
     return ClassLosses(
-        vfl=vfl * (use.vfl / scale),
-        bbox=(member * l1).sum(0) * (use.bbox / scale),
-        giou=(member * (1 - giou).unsqueeze(1)).sum(0) * (use.giou / scale),
+        vfl=vfl * (settings.vfl / normaliser),
+        bbox=(member * l1).sum(0) * (settings.bbox / normaliser),
+        giou=(member * (1 - giou).unsqueeze(1)).sum(0) * (settings.giou / normaliser),
         targets=member.sum(0),
     )
 
@@ -115,16 +157,16 @@ def _varifocal(
 
 
 def overlaps(found: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """IoU and generalised IoU of boxes [M, 4] (cx, cy, w, h), row by row."""
+    """IoU and generalised IoU of boxes [..., 4] (cx, cy, w, h), which broadcast."""
     (low, high), (true_low, true_high) = _corners(found), _corners(truth)
-    inter = (torch.min(high, true_high) - torch.max(low, true_low)).clamp(min=0).prod(1)
-    union = found[:, 2:].prod(1) + truth[:, 2:].prod(1) - inter
-    hull = (torch.max(high, true_high) - torch.min(low, true_low)).prod(1)
+    inter = (torch.min(high, true_high) - torch.max(low, true_low)).clamp(min=0).prod(-1)
+    union = found[..., 2:].prod(-1) + truth[..., 2:].prod(-1) - inter
+    hull = (torch.max(high, true_high) - torch.min(low, true_low)).prod(-1)
     tiny = torch.finfo(union.dtype).tiny
     iou = inter / union.clamp(min=tiny)
     return iou, iou - (hull - union) / hull.clamp(min=tiny)
 
 
 def _corners(boxes: Tensor) -> tuple[Tensor, Tensor]:
-    centre, half = boxes[:, :2], boxes[:, 2:] / 2
+    centre, half = boxes[..., :2], boxes[..., 2:] / 2
     return centre - half, centre + half

@@ -1,8 +1,8 @@
 """Experts, each run once on the tokens that chose it.
 
 Tokens are sorted by expert, every expert multiplies its slice, and the result is put back and
-summed over the choices. No capacity: nothing is dropped. Both permutations are gathers, forward
-and backward, so the result does not depend on the order of atomic additions on a GPU.
+summed over the choices. Both permutations are gathers, forward and backward, so the result does
+not depend on the order of atomic additions on a GPU.
 """
 
 from collections.abc import Callable
@@ -64,7 +64,7 @@ class Experts(nn.Module):
         return 4 * self.up_weight[0].numel()
 
     def forward(self, x: Tensor, routing: Routing) -> Tensor:
-        """The weighted sum of each token's experts: [N, d] to [N, d]; 0 for padding."""
+        """The weighted sum of each token's experts: [N, d] to [N, d]; 0 without any."""
         order, back, counts = _plan(routing)
         rows = _spread(x, order, back, routing.k)
         done = (self._grouped if self.grouped else self._sliced)(rows, counts)
@@ -121,7 +121,7 @@ def _plan(routing: Routing) -> tuple[Tensor, Tensor, list[int]]:
     back = torch.empty_like(order).scatter_(
         0, order, torch.arange(len(order), device=order.device)
     )
-    return order, back, routing.counts.tolist()
+    return order, back, routing.loads.tolist()
 
 
 def _spread(x: Tensor, order: Tensor, back: Tensor, k: int) -> Tensor:

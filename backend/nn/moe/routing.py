@@ -5,7 +5,7 @@ noise and bias move the choice of the k, never a probability, a weight or a loss
 balance without a loss of Wang et al. 2024 (arXiv 2408.15664).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -21,8 +21,10 @@ class Routing:
 
     ``logits`` [..., E] are clean and at least float32, ``selected`` [..., k] experts by rank,
     ``gates`` [..., k] their weights, which sum to 1. A choice that is not ``active`` (None: all
-    are) is padding or a pruned expert: weight 0, not counted. ``mask`` [...] is True for tokens
-    that are not padding (None: all).
+    are) has weight 0: it is padding, an expert that is not ``allowed`` [..., E] (None: all are),
+    or it was ``dropped`` [..., k] (None: nothing was), because the expert had no seat left. Only
+    dropped ones are counted, as choices. ``mask`` [...] is True for tokens that are not padding
+    (None: all).
     """
 
     logits: Tensor
@@ -30,6 +32,8 @@ class Routing:
     gates: Tensor
     active: Tensor | None = None
     mask: Tensor | None = None
+    allowed: Tensor | None = None
+    dropped: Tensor | None = None
 
     @property
     def experts(self) -> int:
@@ -52,10 +56,39 @@ class Routing:
     @cached_property
     def counts(self) -> Tensor:
         """Tokens that chose each expert [E]; their sum is tokens x k unless experts are pruned."""
+        if self.active is None or self.dropped is None:
+            return self._per_expert(self.active)
+        return self._per_expert(self.active | self.dropped)
+
+    @cached_property
+    def loads(self) -> Tensor:
+        """Tokens that each expert works on [E]: ``counts`` without what was dropped."""
+        return self.counts if self.dropped is None else self._per_expert(self.active)
+
+    @cached_property
+    def stranded(self) -> Tensor:
+        """Tokens whose every choice was dropped."""
+        if self.active is None or self.dropped is None:
+            return self.selected.new_tensor(0)
+        return (self.dropped.any(-1) & ~self.active.any(-1)).sum()
+
+    def only(self, tokens: Tensor) -> "Routing":
+        """The same with all other tokens treated as padding; ``tokens`` broadcasts to [...]."""
+        kept = tokens.expand_as(self.selected[..., 0])
+        each = kept.unsqueeze(-1).expand_as(self.selected)
+        return replace(
+            self,
+            gates=self.gates * each,
+            active=each if self.active is None else self.active & each,
+            mask=kept if self.mask is None else self.mask & kept,
+            dropped=None if self.dropped is None else self.dropped & each,
+        )
+
+    def _per_expert(self, active: Tensor | None) -> Tensor:
         numbers = torch.arange(self.experts, device=self.selected.device)
         chosen = self.selected.unsqueeze(-1) == numbers
-        if self.active is not None:
-            chosen = chosen & self.active.unsqueeze(-1)
+        if active is not None:
+            chosen = chosen & active.unsqueeze(-1)
         return chosen.flatten(0, -2).sum(0)
 
     @cached_property
@@ -79,14 +112,18 @@ def route(
     *,
     push: Tensor | None = None,
     allowed: Tensor | None = None,
+    capacity: float = 0.0,
 ) -> Routing:
     """Choose the k experts with the largest ``logits + push``; equal ones by lower number.
 
     Logits are ranked, not probabilities, which underflow to ties. ``push`` (bias, noise) only
     moves the choice. ``allowed`` (True where an expert may be chosen) broadcasts to ``logits``
-    [..., E]; a token with fewer than k allowed experts uses those it has. Raises ConfigError for
-    a k that is not in 1..E or a token without any expert, TrainingError for logits that are not
-    finite outside of padding.
+    [..., E]; a token with fewer than k allowed experts uses those it has. With a ``capacity``
+    (0: off) each expert takes at most that many even shares of the choices of a row of tokens
+    (an image of [B, L, E], whose answer then does not depend on the rest of the batch): all first
+    choices in the order of tokens, then all second ones; weights of the rest are 0 and the
+    others' are not raised. Raises ConfigError for a k that is not in 1..E or a token without any
+    expert, TrainingError for logits that are not finite outside of padding.
     """
     _check_k(k, logits.shape[-1])
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
@@ -100,7 +137,8 @@ def route(
             raise ConfigError("a token may use no expert at all; allow at least one")
         scores = scores.masked_fill(~allowed, -torch.inf)
     selected = scores.sort(dim=-1, descending=True, stable=True).indices[..., :k]
-    return _weighted(logits, selected, mask, allowed)
+    routing = _weighted(logits, selected, mask, allowed)
+    return _seated(routing, capacity) if capacity else routing
 
 
 def _weighted(
@@ -117,7 +155,27 @@ def _weighted(
         real = mask.unsqueeze(-1).expand_as(selected)
         active = real if active is None else real & active
         gates = gates * real
-    return Routing(logits, selected, gates, active, mask)
+    return Routing(logits, selected, gates, active, mask, allowed)
+
+
+def _seated(routing: Routing, capacity: float) -> Routing:
+    """Drop the choices beyond ceil(capacity x choices / experts) of each expert in each row."""
+    active = routing.active
+    if active is None:
+        active = torch.ones_like(routing.selected, dtype=torch.bool)
+    queue = routing.selected.transpose(-1, -2).flatten(-2)
+    waiting = active.transpose(-1, -2).flatten(-2)
+    asked = functional.one_hot(queue, routing.experts) * waiting.unsqueeze(-1)
+    place = (asked.cumsum(-2) * asked).sum(-1)
+    usable = torch.full_like(waiting.sum(-1), routing.experts)
+    if routing.allowed is not None:
+        usable = routing.allowed.expand_as(routing.logits).any(-2).sum(-1)
+    share = waiting.sum(-1).double() / usable
+    seats = (capacity * share - 1e-6).ceil()  # 1.1 x 10 is 11, not 11.000000000000002
+    late = place > seats.unsqueeze(-1)
+    late = late.view(routing.selected.transpose(-1, -2).shape).transpose(-1, -2)
+    gates = routing.gates.masked_fill(late, 0.0)
+    return replace(routing, gates=gates, active=active & ~late, dropped=late)
 
 
 def _check_k(k: int, experts: int) -> None:
@@ -139,19 +197,29 @@ class Router(nn.Module):
 
     ``noise``: the choice while training gets Gaussian noise of standard deviation noise / E.
     ``bias_rate`` > 0 balances without a loss: call ``update_bias`` after each optimizer step. The
-    bias is a buffer, so it belongs in checkpoints and EMA copies.
+    bias is a buffer, so it belongs in checkpoints and EMA copies. ``capacity`` as in ``route``.
     """
 
     bias: Tensor
 
     def __init__(
-        self, width: int, experts: int, k: int, *, noise: float = 0.0, bias_rate: float = 0.0
+        self,
+        width: int,
+        experts: int,
+        k: int,
+        *,
+        noise: float = 0.0,
+        bias_rate: float = 0.0,
+        capacity: float = 0.0,
     ) -> None:
         super().__init__()
         _check_k(k, experts)
-        if noise < 0 or bias_rate < 0:
-            raise ConfigError(f"noise ({noise}) and bias rate ({bias_rate}) must not be negative")
-        self.k, self.noise, self.bias_rate = k, noise, bias_rate
+        if min(noise, bias_rate, capacity) < 0:
+            raise ConfigError(
+                f"noise ({noise}), bias rate ({bias_rate}) and capacity ({capacity}) "
+                "must not be negative"
+            )
+        self.k, self.noise, self.bias_rate, self.capacity = k, noise, bias_rate, capacity
         self.weight = nn.Parameter(torch.empty(experts, width))
         nn.init.xavier_uniform_(self.weight)
         self.register_buffer("bias", torch.zeros(experts))
@@ -167,7 +235,10 @@ class Router(nn.Module):
             x = x.masked_fill(~mask.unsqueeze(-1), 0.0)
         with torch.autocast(x.device.type, enabled=False):
             logits = functional.linear(x.float(), self.weight.float())
-            routing = route(logits, self.k, mask, push=self._push(logits), allowed=allowed)
+            push = self._push(logits)
+            routing = route(
+                logits, self.k, mask, push=push, allowed=allowed, capacity=self.capacity
+            )
         if self.training and self.bias_rate:
             self._load = routing.counts if self._load is None else self._load + routing.counts
         return routing
@@ -197,8 +268,11 @@ def load_balance_loss(routing: Routing) -> Tensor:
 
     The Switch loss (arXiv 2101.03961) with the k divided out. Its gradient flows through the
     probabilities of all experts, chosen or not. One layer's; average layers, do not pool them:
-    opposite collapses would cancel.
+    opposite collapses would cancel. Tokens that may not use every expert are left out, or the
+    loss would push them towards those.
     """
+    if routing.allowed is not None:
+        routing = routing.only(routing.allowed.all(-1))
     usage = routing.counts / routing.counts.sum().clamp(min=1)
     mean_p = routing.total(routing.probabilities) / routing.tokens.clamp(min=1)
     return routing.experts * (usage * mean_p).sum()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Self, TypedDict, cast
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from backend.core.errors import ConfigError
@@ -23,6 +24,8 @@ class RouterSummary(TypedDict):
     ``hit`` the share of tokens that chose it, ``usage`` its share of the choices (dead: below
     dead_ratio / E), ``utilisation`` usage x E. ``diversity`` is exp(usage entropy) / E.
     ``mutual_information`` is between token and expert: entropy of P minus routing entropy.
+    ``dropped`` is the share of choices that found no seat (see capacity in ``route``) and
+    ``stranded`` the number of tokens left without any expert; both count as choices elsewhere.
     """
 
     tokens: int
@@ -46,18 +49,20 @@ class RouterSummary(TypedDict):
     mutual_information: float
     diversity: float
     max_violation: float
+    dropped: float
+    stranded: int
     dead: list[int]
     unused: list[int]
     overloaded: list[int]
 
 
 def router_statistics(
-    logits: Tensor,
+    logits: ArrayLike | Tensor,
     k: int,
-    mask: Tensor | None = None,
+    mask: ArrayLike | Tensor | None = None,
     *,
-    bias: Tensor | None = None,
-    noise: Tensor | None = None,
+    bias: ArrayLike | Tensor | None = None,
+    noise: ArrayLike | Tensor | None = None,
     dead_ratio: float = 0.1,
 ) -> dict[str, Any]:
     """The routing quantities of one set of tokens, from ``logits`` [..., E], in float64.
@@ -65,18 +70,20 @@ def router_statistics(
     ``mask`` [...] is 0 for padding, which counts nowhere. ``bias`` [E] and ``noise`` [..., E]
     move the choice only. Values are tensors, differentiable where the definition is, but ``dead``
     is a list of expert numbers. ``selected`` [N, k] (ascending) and ``weights`` [N, E] hold the
-    tokens that are not padding. Raises as ``route``.
+    tokens that are not padding. Tensors, arrays and lists will do. One layer's: average layers,
+    do not pool them. Raises as ``route``.
     """
-    logits = torch.as_tensor(logits).double()
-    push = torch.zeros_like(logits)
+    values = torch.as_tensor(logits, dtype=torch.float64)
+    push = torch.zeros_like(values)
     for part in (bias, noise):
         if part is not None:
-            push = push + torch.as_tensor(part).to(push)
+            push = push + torch.as_tensor(part, dtype=push.dtype, device=push.device)
     if mask is not None:
-        mask = torch.as_tensor(mask, device=logits.device).bool()
-        logits, push = logits[mask], push[mask]
-    routing = route(logits.flatten(0, -2), k, push=push.flatten(0, -2))
-    found: dict[str, Any] = derived(sums(routing), routing.experts)
+        real = torch.as_tensor(mask, device=values.device).bool()
+        values, push = values[real], push[real]
+    experts = values.shape[-1]
+    routing = route(values.reshape(-1, experts), k, push=push.reshape(-1, experts))
+    found: dict[str, Any] = derived(sums(routing), experts)
     dead = _below(found["count"], dead_ratio)
     return found | {
         "dead": dead,
@@ -86,23 +93,25 @@ def router_statistics(
 
 
 def sums(routing: Routing) -> Tensor:
-    """Sums over tokens in float64: count, p and w of each expert, then four scalars.
+    """Sums over tokens in float64: count, p and w of each expert, then six scalars.
 
-    The scalars are tokens, entropy of p, entropy of w, squared logsumexp.
+    The scalars are tokens, entropy of p, entropy of w, squared logsumexp, dropped choices and
+    tokens left without an expert.
     """
     logits, w = routing.logits.double(), routing.weights.double()
     p = logits.softmax(-1)
     scalars = [_entropy(p), _entropy(w), logits.logsumexp(-1).square()]
     each = torch.cat([p, w, torch.stack(scalars, dim=-1)], dim=-1)
     p_sum, w_sum, rest = torch.split(routing.total(each), [routing.experts, routing.experts, 3])
-    tokens = routing.tokens.double().unsqueeze(0)
-    return torch.cat([routing.counts.double(), p_sum, w_sum, tokens, rest])
+    lost = torch.stack([(routing.counts - routing.loads).sum(), routing.stranded])
+    tokens = routing.tokens.unsqueeze(0)
+    return torch.cat([routing.counts.double(), p_sum, w_sum, tokens, rest, lost])
 
 
 def derived(total: Tensor, experts: int) -> dict[str, Tensor]:
     """Every quantity that follows from ``sums``, under its name in the specification."""
-    count, p_sum, w_sum, scalars = torch.split(total, [experts, experts, experts, 4])
-    tokens, entropy, gate_entropy, squared = scalars
+    count, p_sum, w_sum, scalars = torch.split(total, [experts, experts, experts, 6])
+    tokens, entropy, gate_entropy, squared, dropped, stranded = scalars
     usage, hit, mean_p = count / count.sum(), count / tokens, p_sum / tokens
     usage_entropy = _entropy(usage)
     highest = total.new_tensor(math.log(experts))
@@ -127,6 +136,8 @@ def derived(total: Tensor, experts: int) -> dict[str, Tensor]:
         "mutual_information": _entropy(mean_p) - entropy / tokens,
         "diversity": usage_entropy.exp() / experts,
         "max_violation": count.max() / count.mean() - 1,
+        "dropped": dropped / count.sum(),
+        "stranded": stranded,
     }
 
 
@@ -182,7 +193,7 @@ class RouterTotals(Totals):
     def __init__(
         self, experts: int, k: int, *, dead_ratio: float = 0.1, overload_ratio: float = 2.0
     ) -> None:
-        super().__init__(torch.zeros(3 * experts + 4, dtype=torch.float64))
+        super().__init__(torch.zeros(3 * experts + 6, dtype=torch.float64))
         self.experts, self.k = experts, k
         self.dead_ratio, self.overload_ratio = dead_ratio, overload_ratio
 
@@ -203,7 +214,8 @@ class RouterTotals(Totals):
         count = plain["count"]
         even = sum(count) / self.experts
         lists = {
-            "tokens": round(float(self.total[-4])),
+            "tokens": round(float(self.total[3 * self.experts])),
+            "stranded": round(plain["stranded"]),
             "count": [round(got) for got in count],
             "dead": _below(values["count"], self.dead_ratio),
             "unused": [e for e, got in enumerate(count) if got == 0 and even > 0],

@@ -25,7 +25,7 @@ from backend.core.records import EvalReport
 from backend.core.trainer import StopSignal, TrainOutcome
 from backend.nn.finetune.weights import load_weights
 from backend.runner.fit import fit
-from backend.runner.training import NoWatch, Parts, Point, Training
+from backend.runner.training import NoWatch, Parts, Point, Training, Validated
 from tests.support.conformance import After, Never
 from tests.support.runner_toy import SPEC, RunnerToyConfig, build
 
@@ -74,8 +74,8 @@ def scored(*scores: float) -> Change:
     """Validations that say what the test wants."""
     left = list(scores)
 
-    def validate(model: nn.Module, point: Point) -> Mapping[str, float]:
-        return {SPEC.headline: left.pop(0)}
+    def validate(model: nn.Module, point: Point, losses: Mapping[str, float]) -> Validated:
+        return Validated({SPEC.headline: left.pop(0)})
 
     return lambda training: dataclasses.replace(training, validate=validate)
 
@@ -129,7 +129,9 @@ def test_the_best_of_a_metric_to_minimize(squares: Path, tmp_path: Path) -> None
 
     def change(training: Training) -> Training:
         return dataclasses.replace(
-            training, spec=spec, validate=lambda model, point: {"val/loss": scores.pop(0)}
+            training,
+            spec=spec,
+            validate=lambda model, point, losses: Validated({"val/loss": scores.pop(0)}),
         )
 
     fitted = Fitted(squares, tmp_path, change, epochs=3)
@@ -187,9 +189,9 @@ def test_the_average_is_validated_and_saved_and_the_live_one_compared(
     watches: list[Averages] = []
 
     def change(training: Training) -> Training:
-        def validate(model: nn.Module, point: Point) -> Mapping[str, float]:
+        def validate(model: nn.Module, point: Point, losses: Mapping[str, float]) -> Validated:
             validated.append(model)
-            return training.validate(model, point)
+            return training.validate(model, point, losses)
 
         watches.append(Averages(training))
         return dataclasses.replace(training, validate=validate, watch=watches[0])
@@ -259,7 +261,7 @@ def test_an_evaluation_that_failed_is_made_up_for(squares: Path, tmp_path: Path)
     class BrokenError(Exception):
         pass
 
-    def broken(best: Path) -> EvalReport:
+    def broken(best: Path) -> tuple[EvalReport, tuple[Event, ...]]:
         raise BrokenError
 
     scores = (0.5, 0.4, 0.3, 0.2)
@@ -327,3 +329,76 @@ def test_a_watch_sees_each_step_and_the_optimizer(squares: Path, tmp_path: Path)
     assert watch.steps == list(range(6))
     assert len(watch.norms) == 6
     assert all(norm > 0 for norm in watch.norms)
+
+
+def test_a_validation_knows_the_losses_and_its_events_come_between_metrics_and_checkpoint(
+    squares: Path, tmp_path: Path
+) -> None:
+    known: list[dict[str, float]] = []
+
+    def change(training: Training) -> Training:
+        def validate(model: nn.Module, point: Point, losses: Mapping[str, float]) -> Validated:
+            known.append(dict(losses))
+            note = Noted(level="info", message=f"validated at {point.step}")
+            return Validated({SPEC.headline: 0.5}, (note,))
+
+        def evaluate(best: Path) -> tuple[EvalReport, tuple[Event, ...]]:
+            return training.evaluate(best)[0], (Noted(level="info", message="evaluated"),)
+
+        return dataclasses.replace(training, validate=validate, evaluate=evaluate)
+
+    fitted = Fitted(squares, tmp_path, change, epochs=2, runner__log_interval=100)
+    told = {
+        event.step: {
+            name.removeprefix("train/"): value
+            for name, value in event.metrics.items()
+            if name.startswith("train/")
+        }
+        for event in fitted.events
+        if isinstance(event, MetricsLogged)
+    }
+    assert list(told) == [1, 6, 12]
+    assert known == [told[6], told[12]]
+    kinds = [
+        event.message if isinstance(event, Noted) else event.type
+        for event in fitted.events
+        if not isinstance(event, FreezeReported)
+    ]
+    assert kinds == [
+        *("RunStarted", "MetricsLogged"),
+        *("MetricsLogged", "validated at 6", "CheckpointSaved"),
+        *("MetricsLogged", "validated at 12", "CheckpointSaved"),
+        *("Evaluated", "evaluated"),
+    ]
+
+
+def test_what_a_watch_moves_after_a_step_is_averaged_saved_and_taken_up(
+    squares: Path, tmp_path: Path
+) -> None:
+    """As the bias of a router that is balanced without a loss."""
+
+    counter = "backbone.1.running_mean"
+
+    class Counting(NoWatch):
+        def __init__(self, net: nn.Module) -> None:
+            self.counter = net.get_buffer(counter)
+
+        def stepped(self, point: Point) -> None:
+            self.counter += point.step
+
+    def change(training: Training) -> Training:
+        training.model.get_submodule("backbone.1").momentum = 0.0  # nothing else moves it
+        return dataclasses.replace(training, watch=Counting(training.model))
+
+    straight = Fitted(squares, tmp_path / "a", change, epochs=2, runner__ema__enabled=True)
+    assert float(straight.training.model.get_buffer(counter)[0]) == sum(range(1, 13))
+    average = 0.0
+    for step in range(1, 13):
+        weight = max(10 / 12, 9 / (9 + step))
+        average = (1 - weight) * average + weight * sum(range(1, step + 1))
+    assert float(straight.weights()[counter][0]) == pytest.approx(average)
+    Fitted(squares, tmp_path / "b", change, After(1), epochs=2, runner__ema__enabled=True)
+    resumed = Fitted(squares, tmp_path / "b", change, epochs=2, runner__ema__enabled=True)
+    assert resumed.metrics("train/loss").keys() == {10, 12}, "continued"
+    assert float(resumed.training.model.get_buffer(counter)[0]) == sum(range(1, 13))
+    assert torch.equal(resumed.weights()[counter], straight.weights()[counter])

@@ -17,12 +17,13 @@ from backend.tracking.home import Home
 from backend.tracking.registry import Registry
 from backend.tracking.replay import replay
 from backend.tracking.store import MlflowStore
-from backend.tracking.writer import log_comparison, log_study
+from backend.tracking.writer import MlflowSink, log_comparison, log_study
 from tests.support.comparisons import comparison
-from tests.support.scripted_run import log_run
+from tests.support.scripted_run import log_run, make_work
 from tests.support.toy import SPEC
 
 KEY = "20260101-000000-toy-0001"
+PLAIN = "20260102-000000-toy-0002"
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,9 @@ def test_everything_works_against_a_server(
     assert store.comparisons() == [compared]
     assert store.series([KEY], ["val/loss"])[KEY, "val/loss"].steps == (5, 10, 15)
     assert [c.epoch for c in store.checkpoints(KEY)] == [2, 3]
+    assert [r.step for r in store.experts(KEY)] == [5, 10, 15, 10]
+    MlflowSink(served_home, make_work(served_home, PLAIN).path).close()
+    assert MlflowStore(served_home).experts(PLAIN) == []
 
     best = Path(store.checkpoints(KEY)[0].path)
     decision = PromotionDecision(

@@ -92,7 +92,7 @@ def test_an_odd_last_batch_is_filled_so_that_ranks_keep_step() -> None:
 
 def test_the_incomplete_batch_can_be_left_out() -> None:
     assert [len(batch) for batch in batches(stream(drop_last=True))] == [4, 4]
-    with pytest.raises(ConfigError, match="3 samples, not one batch of 4"):
+    with pytest.raises(ConfigError, match="3 samples, not one step of 4"):
         stream(size=3, drop_last=True)
 
 

@@ -5,8 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from backend.core.errors import ConfigError
+from backend.runner.config import RunnerConfig
 from backend.runner.ema import Ema
-from backend.runner.module import recompute, train_mode
+from backend.runner.module import Trainable, recompute, train_mode
+from backend.runner.optimization import Optimization
 
 
 class Net(nn.Module):
@@ -99,3 +101,44 @@ def test_ema_leaves_frozen_tensors_to_the_bit() -> None:
     ema = Ema(net, 0.1, still=["stem.weight"])
     ema.update(net)
     assert torch.signbit(ema.module.stem.weight).all()
+
+
+class Losing(nn.Module):
+    """Says the losses that it is given, times its only weight."""
+
+    def __init__(self, **losses: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self._losses = losses
+
+    def loss(self, batch: object) -> dict[str, Tensor]:
+        return {name: self.weight * value for name, value in self._losses.items()}
+
+
+def trained(**losses: float) -> tuple[dict[str, float], float]:
+    """What one step logs, and the gradient that it trains on."""
+    model = Losing(**losses)
+    cpu = torch.device("cpu")
+    optimization = Optimization(torch.optim.SGD(model.parameters()), RunnerConfig(), cpu)
+    gradients: list[float] = []
+    model.weight.register_hook(lambda gradient: gradients.append(float(gradient)))
+    optimization.begin(1)
+    logged = Trainable(model).train_step(None, optimization)
+    return {name: float(value) for name, value in logged.items()}, gradients[0]
+
+
+def test_parts_named_loss_are_summed_and_the_rest_is_logged() -> None:
+    logged, gradient = trained(box_loss=2.0, loss_cls=3.0, accuracy=7.0)
+    assert gradient == 5.0
+    assert logged == {"box_loss": 2.0, "loss_cls": 3.0, "accuracy": 7.0, "loss": 5.0}
+
+
+def test_an_entry_called_loss_is_trained_on_alone() -> None:
+    logged, gradient = trained(loss=4.0, box_loss=2.0, expert_loss_0=1.0)
+    assert gradient == 4.0
+    assert logged == {"loss": 4.0, "box_loss": 2.0, "expert_loss_0": 1.0}
+
+
+def test_nothing_to_train_on_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"losses \['accuracy'\]: name the sum 'loss'"):
+        trained(accuracy=1.0)

@@ -115,29 +115,3 @@ def test_float16_scales_skips_an_overflow_and_continues_exactly() -> None:
     _, other = train([data(1)], amp="float16")
     other.load_state_dict(state)
     assert other.state_dict()["scaler"] == state["scaler"]
-
-
-@pytest.mark.parametrize("names", [("loss", "box_loss"), ("accuracy",)])
-def test_losses_that_leave_a_doubt_are_refused(names: tuple[str, ...]) -> None:
-    class Doubtful(Net):
-        def loss(self, batch: Tensor) -> dict[str, Tensor]:
-            return {name: self.layers(batch).mean() for name in names}
-
-    net = Doubtful()
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    optimization = Optimization(optimizer, RunnerConfig(), CPU)
-    with pytest.raises(ValueError, match="name each"):
-        Trainable(net).train_step(data(1)[0], optimization)
-
-
-def test_only_losses_are_summed() -> None:
-    class Many(Net):
-        def loss(self, batch: Tensor) -> dict[str, Tensor]:
-            mean = self.layers(batch).mean()
-            return {"a_loss": mean, "b_loss": 2 * mean, "accuracy": mean.detach() * 0 + 7}
-
-    net = Many()
-    optimization = Optimization(torch.optim.SGD(net.parameters(), lr=0.1), RunnerConfig(), CPU)
-    said = Trainable(net).train_step(data(1)[0], optimization)
-    assert said["accuracy"] == 7
-    assert float(said["loss"]) == pytest.approx(float(said["a_loss"] + said["b_loss"]))

@@ -1,0 +1,109 @@
+"""Where what is known of a run's experts comes from: its events, or else the store.
+
+The event file is ahead of MLflow while a run trains and outlives it, so it is asked first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from backend.core.errors import StoreError
+from backend.core.events import Envelope, ExpertsObserved, MetricsLogged, RunFinished, RunStarted
+from backend.core.experts import ExpertReport
+from backend.core.records import Run
+from backend.core.sinks import Tail
+from backend.core.workdir import WorkDir
+from backend.tracking.home import Home
+from backend.tracking.store import MlflowStore
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is known of a run now. ``state`` says in words where it stands, ``over`` if nothing
+    more will come; ``run`` is its record where it has one, ``others`` what it may stand beside."""
+
+    title: str
+    state: str
+    over: bool
+    reports: tuple[ExpertReport, ...]
+    run: Run | None = None
+    others: tuple[Run, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def observe(home: Home, ref: str) -> Observed:
+    """What is known of a run by its key, name, work directory or event file.
+
+    Raises StoreError if there is no such run, or its event file is damaged before its end.
+    """
+    path = Path(ref)
+    if path.is_dir():
+        return _from_events(home, path / "events.jsonl", ref)
+    if path.is_file():
+        return _from_events(home, path, ref)
+    own = WorkDir(home.work_dir(ref))
+    if own.run.is_file():  # also of a run that MLflow has not heard of yet
+        return _from_events(home, own.events, ref)
+    store = MlflowStore(home)
+    run = store.run(ref)
+    events = WorkDir(Path(run.work_dir)).events
+    if events.is_file():
+        return _from_events(home, events, run.key)
+    over = run.status != "running"
+    state = f"{run.status}; its work directory is gone, so this is what MLflow kept"
+    reports = tuple(store.experts(run.key))
+    return Observed(run.key, state, over, reports, run, tuple(store.runs()))
+
+
+def _from_events(home: Home, path: Path, ref: str) -> Observed:
+    work = WorkDir(path.parent)
+    if not path.is_file() and not work.run.is_file():
+        raise StoreError(f"{path}: no event file; is this a run's work directory?")
+    envelopes = Tail(path).poll()
+    reports = reports_of(envelopes)
+    run, others = _recorded(home, work, ref)
+    state, over = _state(envelopes, work)
+    torn = path.is_file() and not path.read_bytes().endswith(b"\n") and bool(path.stat().st_size)
+    notes = (f"The last line of {path} is cut short; what comes before it counts.",)
+    title = run.key if run else work.path.absolute().name
+    return Observed(title, state, over, reports, run, others, notes if torn else ())
+
+
+def reports_of(envelopes: Sequence[Envelope]) -> tuple[ExpertReport, ...]:
+    """As ``RunStore.experts`` has them: a step that a resume repeated counts once."""
+    steps: dict[int, ExpertReport] = {}
+    final: list[ExpertReport] = []
+    for envelope in envelopes:
+        event = envelope.event
+        if isinstance(event, ExpertsObserved) and event.final:
+            final = [event.report]
+        elif isinstance(event, ExpertsObserved):
+            steps[event.report.step] = event.report
+    return (*(steps[step] for step in sorted(steps)), *final)
+
+
+def _recorded(home: Home, work: WorkDir, ref: str) -> tuple[Run | None, tuple[Run, ...]]:
+    """The run's record and all runs; a store that cannot be read is no reason to see nothing."""
+    try:
+        runs = tuple(MlflowStore(home).runs())
+    except StoreError:
+        return None, ()
+    key = work.path.absolute().name
+    return next((run for run in runs if run.key in (key, ref)), None), runs
+
+
+def _state(envelopes: Sequence[Envelope], work: WorkDir) -> tuple[str, bool]:
+    if not envelopes:
+        return "nothing has been told yet", False
+    last = envelopes[-1].event
+    planned = [e.event.epochs for e in envelopes if isinstance(e.event, RunStarted)]
+    epoch = max(
+        (e.event.epoch for e in envelopes if isinstance(e.event, MetricsLogged)), default=0
+    )
+    where = f"epoch {epoch} of {planned[-1]}" if planned else f"epoch {epoch}"
+    if isinstance(last, RunFinished):
+        reason = f": {last.reason}" if last.reason else ""
+        return f"{last.status} in {where}{reason}", True
+    if work.lock.exists() and not work.held():
+        return f"without an end in {where}, and nobody supervises it any more", True
+    return f"training, {where}", False

@@ -1,0 +1,144 @@
+"""assay dataset check | convert."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backend.cli._common import JsonOption, show, table
+
+if TYPE_CHECKING:
+    from backend.datasets import DetectionSplit
+
+DataArgument = Annotated[
+    Path, typer.Argument(help="A DAIR-V2X-I folder, a COCO folder or .yaml, a YOLO data.yaml.")
+]
+SplitOption = Annotated[
+    list[str] | None, typer.Option(help="May be repeated; default: every split with labels.")
+]
+ClassesOption = Annotated[
+    str | None,
+    typer.Option(help="Names, separated by commas, in the wanted order; default: all."),
+]
+MapOption = Annotated[
+    Path | None,
+    typer.Option(help="A YAML of names in the dataset to classes, null, or ignore."),
+]
+AnywayOption = Annotated[
+    bool, typer.Option("--anyway", help="Go on where training would stop: too much is unusable.")
+]
+
+app = typer.Typer(help="Detection datasets: look before training, convert.", no_args_is_help=True)
+
+
+def register(parent: typer.Typer) -> None:
+    """Add this group's commands."""
+    parent.add_typer(app, name="dataset")
+
+
+@app.command()
+def check(
+    data: DataArgument,
+    split: SplitOption = None,
+    classes: ClassesOption = None,
+    class_map: MapOption = None,
+    anyway: AnywayOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Read a dataset as training would; say what is in it and what is left out."""
+    from backend.datasets import shared_images
+
+    splits = _read(data, split, classes, class_map, anyway)
+    warnings = shared_images(splits)
+    if as_json:
+        import json
+
+        facts = {"splits": [_facts(one) for one in splits], "warnings": list(warnings)}
+        show(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    show(f"{data}: {_format(data)}", *_tables(splits))
+    for one in splits:
+        show(*one.notes)
+    show(*(f"warning: {warning}" for warning in warnings))
+
+
+@app.command()
+def convert(
+    data: DataArgument,
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    split: SplitOption = None,
+    classes: ClassesOption = None,
+    class_map: MapOption = None,
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Copy the images too, so that the folder can travel.")
+    ] = False,
+    anyway: AnywayOption = False,
+) -> None:
+    """Write COCO json for each split, and a coco.yaml that names it; images stay in place."""
+    from backend.datasets import write_coco
+
+    splits = _read(data, split, classes, class_map, anyway)
+    written = write_coco(splits, out, copy=copy)
+    show(*_tables(splits))
+    for one in splits:
+        show(*one.notes)
+    show(f"written: {written}")
+
+
+def _read(
+    data: Path,
+    split: list[str] | None,
+    classes: str | None,
+    class_map: Path | None,
+    anyway: bool,
+) -> "list[DetectionSplit]":
+    from backend.core.errors import ConfigError
+    from backend.datasets import Limits, open_dataset, read_split
+
+    dataset = open_dataset(data)
+    names = dataset.class_names()
+    if classes is not None:
+        names = tuple(name.strip() for name in classes.split(",") if name.strip())
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"--classes {classes}: expected different names, separated by commas")
+    limits = Limits(1.0, 1.0) if anyway else Limits()
+    return [read_split(data, one, names, class_map, limits) for one in split or dataset.splits]
+
+
+def _format(data: Path) -> str:
+    from backend.datasets import open_dataset
+
+    return open_dataset(data).format
+
+
+def _tables(splits: "list[DetectionSplit]") -> list[object]:
+    """How much there is of what, per split, then per class."""
+    from backend.datasets import summary
+
+    numbers = [summary(one) for one in splits]
+    rows = [
+        (one.split, str(n.images), str(n.without_objects), str(sum(n.objects.values())),
+         str(n.ignored), str(len(one.findings.left_out)))
+        for one, n in zip(splits, numbers, strict=True)
+    ]  # fmt: skip
+    columns = ("split", "images", "without objects", "objects", "ignored regions", "left out")
+    sizes = ("small", "medium", "large")
+    classes = [
+        (name, *(str(n.objects[name]) for n in numbers),
+         *(str(sum(n.sizes[name][size] for n in numbers)) for size in sizes))
+        for name in splits[0].classes
+    ]  # fmt: skip
+    heads = ("class", *(one.split for one in splits), *sizes)
+    return [table("splits", columns, rows), "", table("objects per class", heads, classes), ""]
+
+
+def _facts(split: "DetectionSplit") -> dict[str, object]:
+    from backend.datasets import summary
+
+    return {
+        "split": split.split,
+        "digest": split.digest,
+        **summary(split)._asdict(),
+        "findings": vars(split.findings),
+        "notes": split.notes,
+    }

@@ -1,0 +1,94 @@
+"""How a run's settings came to be what they are, and the next ones when memory runs out.
+
+A file in the work directory carries them from one attempt to the next; the process that died
+cannot, so its parent notes there why it starts another.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from backend.core.errors import StoreError, TrainingError
+from backend.core.events import Recovered, Setting
+from backend.core.records import Record
+from backend.core.workdir import write_atomic
+from backend.hardware.knobs import Knobs
+from backend.hardware.ladder import step_down
+from backend.hardware.memory import Shortage
+
+FILE = "memory.json"
+
+Phase = Literal["setup", "train", "val", "evaluation", "unknown"]
+
+
+class Memo(Record):
+    """``planned`` is what the tier chose, by config key; ``died`` why the last attempt's process
+    ended without a word, until the next attempt has drawn its conclusion."""
+
+    planned: dict[str, Setting] | None = None
+    recovered: tuple[Recovered, ...] = ()
+    died: Shortage | None = None
+
+    @property
+    def overrides(self) -> dict[str, Setting]:
+        """What differs, or may differ, from the config that was asked for."""
+        return {**(self.planned or {}), **(self.recovered[-1].effective if self.recovered else {})}
+
+
+def read_memo(work_dir: Path) -> Memo:
+    """What the earlier attempts left; empty if there were none. Raises StoreError."""
+    path = work_dir / FILE
+    try:
+        return Memo.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Memo()
+    except (OSError, ValidationError) as error:
+        raise StoreError(f"{path}: cannot be read; start a new run") from error
+
+
+def write_memo(work_dir: Path, memo: Memo) -> None:
+    """The whole file or none of it. Raises StoreError."""
+    write_atomic(work_dir / FILE, memo.model_dump_json(indent=2) + "\n")
+
+
+def note_death(work_dir: Path, shortage: Shortage) -> bool:
+    """Let the next attempt step down; False if the last one died before it could."""
+    memo = read_memo(work_dir)
+    if memo.died is not None:
+        return False
+    write_memo(work_dir, memo.model_copy(update={"died": shortage}))
+    return True
+
+
+def stepped_down(
+    memo: Memo,
+    requested: Mapping[str, Setting],
+    knobs: Knobs,
+    shortage: Shortage,
+    where: tuple[Phase, int | None] = ("unknown", None),
+    host_first: bool = False,
+) -> Memo:
+    """The memo of the next attempt. Raises TrainingError at the ladder's end."""
+    effective = {**requested, **memo.overrides}
+    rung = step_down(requested, effective, knobs, host_first)
+    if rung is None:
+        tried = "; ".join(f"{r.action}" for r in memo.recovered) or "nothing was left to lower"
+        raise TrainingError(
+            f"memory ran out ({shortage.cause}), and the run is as small as it may be; tried: "
+            f"{tried}; use a smaller model or a machine with more memory"
+        )
+    phase, step = where
+    told = Recovered(
+        attempt=len(memo.recovered) + 1,
+        step=step,
+        phase=phase,
+        kind=shortage.kind,
+        cause=shortage.cause,
+        action=rung.action,
+        requested=dict(requested),
+        effective=rung.settings,
+        skipped=rung.skipped,
+    )
+    return memo.model_copy(update={"recovered": (*memo.recovered, told), "died": None})

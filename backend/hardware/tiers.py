@@ -1,0 +1,112 @@
+"""How large a run the machine invites to: a tier, by the memory of the smallest GPU in use."""
+
+from collections.abc import Mapping, Sequence
+
+from backend.config.hardware import TierName
+from backend.core.errors import ConfigError
+from backend.core.events import Setting
+from backend.core.records import Record
+from backend.hardware.knobs import Knobs
+from backend.hardware.machine import GIB, Gpu, Machine
+
+NOMINAL = 0.04
+"""A card of 12 GB may report a little less or more; within this share it counts as 12."""
+
+ENOUGH_FREE = 0.8
+"""Of the tier's lower bound; with less free memory, the next tier down."""
+
+
+class Tier(Record):
+    """What a GPU of ``lower`` GiB and more is asked to do; ``size`` is the image's long side.
+
+    Batches and sizes are those of the brief; the estimate of a run's memory caps them.
+    """
+
+    name: TierName
+    lower: float
+    batch: int
+    size: int
+    workers: int
+    prefetch: int
+
+
+TIERS = {
+    tier.name: tier
+    for tier in (
+        Tier(name="cpu", lower=0, batch=4, size=320, workers=2, prefetch=2),
+        Tier(name="low", lower=0, batch=8, size=480, workers=4, prefetch=2),
+        Tier(name="medium", lower=6, batch=16, size=640, workers=8, prefetch=2),
+        Tier(name="high", lower=12, batch=32, size=640, workers=8, prefetch=4),
+        Tier(name="workstation", lower=24, batch=64, size=800, workers=16, prefetch=4),
+    )
+}
+"""Up to 24 GiB is high, above it workstation; 6 and 12 belong to the tier above them."""
+
+
+class Choice(Record):
+    """A tier, why it was chosen, and what a person should know."""
+
+    tier: Tier
+    reason: str
+    warnings: tuple[str, ...] = ()
+
+
+def choose(machine: Machine, asked: str = "auto", places: Sequence[int] | None = None) -> Choice:
+    """The tier of the visible GPUs at ``places`` (None: the first one; empty: the CPU), or the
+    one that was asked for.
+
+    Raises ConfigError for a tier that is not known.
+    """
+    if asked != "auto":
+        if asked not in TIERS:
+            raise ConfigError(f"tier '{asked}' is unknown; choose one of {', '.join(TIERS)}")
+        return Choice(tier=TIERS[asked], reason="asked for")
+    if places is not None and not places:
+        return Choice(tier=TIERS["cpu"], reason="trains on the CPU")
+    used = [machine.visible[at] for at in places or (0,) if at < len(machine.visible)]
+    known = [gpu for gpu in used if gpu.total is not None]
+    if not known:
+        reason = machine.reason or "no GPU tells how much memory it has"
+        return Choice(tier=TIERS["cpu"], reason=reason)
+    return _by_memory(min(known, key=lambda gpu: gpu.total or 0))
+
+
+def scaled(
+    requested: Mapping[str, Setting], knobs: Knobs, tier: Tier, cores: int
+) -> dict[str, Setting]:
+    """The settings that a tier asks for, by config key: those that ``knobs`` has.
+
+    ``cores`` are those of one training process: it has no more loader processes than others.
+    """
+    asked: dict[str, Setting] = {
+        knobs.batch: knobs.batches.get(tier.name, tier.batch),
+        knobs.workers: min(tier.workers, max(cores - 1, 0)),
+    }
+    if knobs.prefetch:
+        asked[knobs.prefetch] = tier.prefetch
+    if knobs.size:
+        side = knobs.size.tiers.get(tier.name, tier.size)
+        asked[knobs.size.key] = knobs.size.scaled(requested[knobs.size.key], side)
+    return asked
+
+
+def _by_memory(gpu: Gpu) -> Choice:
+    assert gpu.total is not None
+    gib = gpu.total / GIB
+    bounds = [tier.lower for tier in TIERS.values()]
+    nominal = next((b for b in bounds if b and abs(gib / b - 1) <= NOMINAL), gib)
+    names = list(TIERS)
+    above = nominal > 24
+    place = max(at for at, name in enumerate(names) if TIERS[name].lower <= nominal)
+    if not above:
+        place = min(place, names.index("high"))
+    what = f"{gpu.name or 'a GPU'}, {gib:.2f} GiB" + (", a MIG instance" if gpu.mig else "")
+    tier = TIERS[names[place]]
+    if gpu.free is None or gpu.free >= ENOUGH_FREE * tier.lower * GIB:
+        return Choice(tier=tier, reason=what)
+    lower = TIERS[names[place - 1]]
+    warning = (
+        f"only {gpu.free / GIB:.1f} of {gib:.1f} GiB are free on {gpu.name or 'the GPU'}: "
+        f"scaled as tier {lower.name} instead of {tier.name}; end what else uses it"
+    )
+    return Choice(tier=lower, reason=what, warnings=(warning,))
