@@ -1,4 +1,4 @@
-# make demo | dashboard | test | check | bench | lock
+# make demo | demo-moe | dashboard | test | check | bench | lock
 SHELL := /bin/bash
 HOST_PYTHON ?= python3
 VENV := .venv
@@ -7,10 +7,13 @@ UV := $(shell command -v uv)
 STAMP := $(VENV)/.assay-ready
 PORT ?= 8050
 
-.PHONY: demo dashboard test check bench env lock clean
+.PHONY: demo demo-moe dashboard test check bench env lock clean
 
 demo: env            ## train, search, compare and promote on real handwriting
 	$(BIN)/assay demo
+
+demo-moe: env        ## routed experts and the dense detector of the same cost, side by side
+	$(BIN)/assay demo moe
 
 dashboard: env       ## serve the app on http://127.0.0.1:$(PORT)
 	$(BIN)/assay dashboard --port $(PORT)

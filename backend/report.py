@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.analysis.experts import dense_twin, gflops_by_run
+from backend.analysis.experts import dense_twin, gflops_by_run, reports_of
 from backend.analysis.findings import find_findings
 from backend.analysis.report import comparison, outlook, run, study
 from backend.analysis.report.blocks import Document, Drawing
@@ -101,6 +101,7 @@ def of_run(store: RunStore, of: Run, against: Run | None = None) -> Report:
     envelopes = read_events(work.events)
     course = course_of(envelopes)
     other, because = (against, "as asked") if against else _beside(store, of)
+    dense = dense_twin(of, store.runs())
     training = Training(
         run=of,
         course=course,
@@ -108,12 +109,14 @@ def of_run(store: RunStore, of: Run, against: Run | None = None) -> Report:
             envelopes,
             course.evaluated,
             primary=course.headline.partition("/")[2],
-            dense=dense_twin(of, store.runs()),
+            dense=dense,
         ),
         checkpoints=tuple(store.checkpoints(of.key)),
         comparisons=_involving(store, {of.key}),
         other=other,
         because=because,
+        experts=next(reversed(reports_of(envelopes)), None),
+        dense=dense,
     )
     document = run.document(training, _curves_of_run(training))
     return Report("run", of.key, work.path, document, tuple(run.remarks_of(training)))

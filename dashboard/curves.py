@@ -1,7 +1,7 @@
 """From a stored series to the points of a line: axis, smoothing, downsampling, zoom."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ POINTS = 1000  # a line at most; more is invisible at chart width and slow to dr
 CHART_POINTS = 6000  # all lines of a chart together, with
 _FEWEST = 300  # at least so many each
 SMOOTHABLE = 20  # a line with fewer points is shown as it was measured
+RECOVERIES = "hardware/recoveries"  # a point where memory ran out and training went on lower
 AXIS_TITLES: dict[Axis, str] = {"step": "Step", "epoch": "Epoch", "time": "Time since start"}
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 _RESOLUTION = 1000  # the smoothing weight applies per thousandth of the x range
@@ -51,7 +52,8 @@ class Line:
     """One run on one chart. ``raw`` is what was logged, where ``y`` is smoothed.
 
     ``total`` counts the points in the visible range before downsampling, ``broken`` those of
-    the whole series that are not numbers.
+    the whole series that are not numbers. ``marks`` are points of the line at which the run
+    recovered from running out of memory.
     """
 
     style: Style
@@ -60,6 +62,7 @@ class Line:
     raw: tuple[Floats, Floats] | None
     total: int
     broken: int
+    marks: tuple[Floats, Floats] | None = None
 
     @property
     def shown(self) -> int:
@@ -216,7 +219,33 @@ def chart(
     if not refinable or (zoom and zoom.x_title != title):
         zoom = None
     drawn = (line(style, x / divide, y, selection.smooth, zoom, points) for style, x, y in found)
-    return Chart(metric, tuple(drawn), title, refinable)
+    whole = not (zoom and zoom.x)
+    marked = [_marked(one, selection, series, divide, whole) for one in drawn]
+    return Chart(metric, tuple(marked), title, refinable)
+
+
+def _marked(
+    one: Line,
+    selection: Selection,
+    series: Mapping[tuple[str, str], Series],
+    divide: float,
+    whole: bool,
+) -> Line:
+    """The line with the points at which its run recovered, as far as they are in its range.
+
+    A recovery before the first point stands on it, where the ``whole`` line is drawn.
+    """
+    key = one.style.key
+    recovered = series.get((key, RECOVERIES))
+    if recovered is None or not one.shown:
+        return one
+    started = next(run.started for run in selection.runs if run.key == key)
+    x = positions(recovered, selection.axis, started, selection.epochs.get(key))
+    if x is None:
+        return one
+    places = np.maximum(x / divide, one.x[0]) if whole else x / divide
+    places = places[(places >= one.x[0]) & (places <= one.x[-1])]
+    return replace(one, marks=(places, np.interp(places, one.x, one.y))) if len(places) else one
 
 
 def caption(chart: Chart) -> str:

@@ -4,14 +4,16 @@ The event file is ahead of MLflow while a run trains and outlives it, so it is a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from backend.analysis.experts import reports_of
 from backend.core.errors import StoreError
-from backend.core.events import Envelope, ExpertsObserved, MetricsLogged, RunFinished, RunStarted
+from backend.core.events import Envelope, MetricsLogged, RunFinished, RunStarted
 from backend.core.experts import ExpertReport
 from backend.core.records import Run
 from backend.core.sinks import Tail
+from backend.core.store import RunStore
 from backend.core.workdir import WorkDir
 from backend.tracking.home import Home
 from backend.tracking.store import MlflowStore
@@ -49,10 +51,16 @@ def observe(home: Home, ref: str) -> Observed:
     events = WorkDir(Path(run.work_dir)).events
     if events.is_file():
         return _from_events(home, events, run.key)
-    over = run.status != "running"
-    state = f"{run.status}; its work directory is gone, so this is what MLflow kept"
+    kept = recorded(store, run)
+    return replace(kept, state=f"{kept.state}; its work directory is gone, so this is MLflow's")
+
+
+def recorded(store: RunStore, run: Run) -> Observed:
+    """What a store knows of a run."""
     reports = tuple(store.experts(run.key))
-    return Observed(run.key, state, over, reports, run, tuple(store.runs()))
+    return Observed(
+        run.key, run.status, run.status != "running", reports, run, tuple(store.runs())
+    )
 
 
 def _from_events(home: Home, path: Path, ref: str) -> Observed:
@@ -67,19 +75,6 @@ def _from_events(home: Home, path: Path, ref: str) -> Observed:
     notes = (f"The last line of {path} is cut short; what comes before it counts.",)
     title = run.key if run else work.path.absolute().name
     return Observed(title, state, over, reports, run, others, notes if torn else ())
-
-
-def reports_of(envelopes: Sequence[Envelope]) -> tuple[ExpertReport, ...]:
-    """As ``RunStore.experts`` has them: a step that a resume repeated counts once."""
-    steps: dict[int, ExpertReport] = {}
-    final: list[ExpertReport] = []
-    for envelope in envelopes:
-        event = envelope.event
-        if isinstance(event, ExpertsObserved) and event.final:
-            final = [event.report]
-        elif isinstance(event, ExpertsObserved):
-            steps[event.report.step] = event.report
-    return (*(steps[step] for step in sorted(steps)), *final)
 
 
 def _recorded(home: Home, work: WorkDir, ref: str) -> tuple[Run | None, tuple[Run, ...]]:

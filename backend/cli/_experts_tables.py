@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console, Group
 
@@ -18,7 +19,8 @@ from backend.analysis.experts import (
     judge,
     kinds,
     solo,
-    solo_matrix,
+    solo_by_class,
+    train_losses_at,
     usage_of,
 )
 from backend.cli._common import table
@@ -28,6 +30,7 @@ from backend.core.experts import ExpertReport
 
 Drawn = str | Group
 PIPE = 140
+LEAST_AP = 0.01  # below it a ratio is noise
 CELL = len("0.12*")
 
 
@@ -43,11 +46,11 @@ def pages(observed: Observed, step: int | None) -> list[Drawn]:
         *things,
         _about(report, final=final),
         "",
-        _expert_table(report),
+        _expert_table(report, train_losses_at(observed.reports, report.step)),
         "",
         _router_table(report),
         *_judged(report),
-        *report.notes,
+        *_noted(report),
         "",
         *_matrices(report),
         *_dense_lines(observed),
@@ -104,17 +107,17 @@ def _about(report: ExpertReport, *, final: bool) -> str:
     )
 
 
-def _expert_table(report: ExpertReport) -> Group:
-    """Who does how much, and how well; ``!`` where a sentence below names the expert."""
+def _expert_table(report: ExpertReport, trained: Sequence[float]) -> Group:
+    """Who does how much, and how well; ``!`` marks the dead."""
     shown = kinds(report)
-    named = {name for judgement in judge(report) for name in judgement.experts}
+    dead = {name for found in judge(report) if found.rule == "dead" for name in found.experts}
     rows = []
     for index, name in enumerate(report.experts):
         loss = report.losses[index] if report.losses else None
-        train = report.train_losses[index] if report.train_losses else None
+        train = trained[index] if trained else None
         rows.append(
             (
-                *(str(index + 1), f"{name} !" if name in named else name),
+                *(str(index + 1), f"{name} !" if name in dead else name),
                 *(text.percent(usage_of(report, kind)[index], 1) for kind in shown),
                 text.number(loss.total if loss else None),
                 text.number(loss.per_object if loss else None),
@@ -161,6 +164,12 @@ def _judged(report: ExpertReport) -> list[str]:
     )
 
 
+def _noted(report: ExpertReport) -> list[str]:
+    """What the trainer says of the whole; of single routers the sentences above tell."""
+    routers = tuple(f"{router.name}:" for router in report.routers)
+    return [note for note in report.notes if not note.startswith(routers)]
+
+
 def _matrices(report: ExpertReport) -> list[Drawn]:
     classes = class_matrix(report)
     averages = {name: text.number(value) for name, value in report.per_class.items()}
@@ -171,23 +180,16 @@ def _matrices(report: ExpertReport) -> list[Drawn]:
         "",
         _matrix("object sizes to experts", "size", class_matrix(report, "sizes"), {}),
     ]
-    alone, both = _by_class(solo_matrix(report), classes), solo(report)
+    alone, both = solo_by_class(report), solo(report)
     if alone is None or both is None:
         return [*things, "AP of each expert alone is measured in the final evaluation"]
-    ratio = f", {both.ratio:.1f} times as much" if both.ratio is not None else ""
+    shown = both.ratio is not None and both.own is not None and both.own >= LEAST_AP
+    ratio = f", {both.ratio:.1f} times as much" if shown else ""
     return [
         *(*things, ""),
         _matrix("AP when one expert works alone", "class", alone, {}),
         f"alone at home {text.number(both.own)}, elsewhere {text.number(both.others)}{ratio}",
     ]
-
-
-def _by_class(alone: Matrix | None, classes: Matrix) -> Matrix | None:
-    """Experts in columns, as in the other matrices."""
-    if alone is None:
-        return None
-    values = tuple(zip(*alone.values, strict=True))
-    return Matrix(alone.columns, alone.rows, values, owners=classes.owners)
 
 
 def _aligned(report: ExpertReport) -> str:
@@ -209,7 +211,7 @@ def _matrix(title: str, corner: str, matrix: Matrix, averages: dict[str, str]) -
     taken = sum(
         max(map(len, (name, *cells))) + 3 for name, cells in zip(head, before, strict=True)
     )
-    parts = []
+    parts: list[Group] = []
     for columns in _parts(matrix, width() - taken):
         rows = [
             (*(cells[index] for cells in before), *(_weight(matrix, index, c) for c in columns))

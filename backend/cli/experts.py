@@ -8,6 +8,8 @@ from backend.cli._common import JsonOption, home_of, show
 
 if TYPE_CHECKING:
     from backend.cli._experts_source import Observed
+    from backend.cli._experts_tables import Drawn
+    from backend.core.store import RunStore
     from backend.tracking.home import Home
 
 SECONDS = 2.0
@@ -48,6 +50,14 @@ def experts(
     from backend.cli._experts_tables import pages
 
     show(*pages(observed, step))
+
+
+def tables(store: "RunStore", run: str) -> "list[Drawn]":
+    """The tables and sentences of a run, for whoever prints them among others."""
+    from backend.cli._experts_source import recorded
+    from backend.cli._experts_tables import pages
+
+    return pages(recorded(store, store.run(run)), None)
 
 
 def _observe(home: "Home", ref: str) -> "Observed":

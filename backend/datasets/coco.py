@@ -1,9 +1,11 @@
 """COCO json: one annotation file per split, found in a folder or named in a .yaml."""
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from backend.core.errors import DataError
@@ -63,7 +65,7 @@ def yaml_places(data: Mapping[str, object], path: Path) -> dict[str, Place] | No
         images, annotations = part.get("images"), part["annotations"]
         if not isinstance(images, str) or not isinstance(annotations, str):
             raise DataError(f"{path}: '{split}' needs images: a folder, annotations: a file")
-        folder, file = (path.parent / Path(name).expanduser() for name in (images, annotations))
+        folder, file = _beside(path, images), _beside(path, annotations)
         found[ALIASES.get(split, split)] = Place(file, (folder,))
     return found
 
@@ -92,7 +94,7 @@ def read_coco(
     marks = _marks(_items(content, "annotations", file), names, images, file)
     folder = _image_folder(place, list(images.values())[:SAMPLE], file)
     frames = [
-        Listed(key, name := _file_name(item, file), folder / name, _Known(marks[key]),
+        Listed(key, name := _file_name(item, file), folder / name, partial(Told, marks[key]),
                _size(item))
         for key, item in images.items()
     ]  # fmt: skip
@@ -100,14 +102,8 @@ def read_coco(
     return gather(Listing(data, split, frames), classes, rules, limits)
 
 
-@dataclass(frozen=True)
-class _Known:
-    """Marks that are in memory already."""
-
-    marks: Sequence[Mark]
-
-    def __call__(self) -> Told:
-        return Told(self.marks)
+def _beside(path: Path, name: str) -> Path:
+    return path.parent / os.path.expanduser(name)  # noqa: PTH111 (Path raises for ~nobody)
 
 
 def _split_of(stem: str) -> str:
@@ -153,6 +149,8 @@ def _by_id(items: Sequence[Item], what: str, file: Path) -> dict[int, Item]:
 
 
 def _whole(value: object, what: str, file: Path) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # of a table of pandas
     text = str(value)
     if isinstance(value, bool) or not isinstance(value, int | str) or not text.isdecimal():
         raise DataError(f"{file}: {what} {value!r} is not a whole number")

@@ -55,8 +55,8 @@ def read_dair(
     rows = index.rows_of(split)
     if split == "test" and rows and not _labelled(rows):
         raise DataError(
-            f"{index.root}: the test split has no labels here, as DAIR-V2X-I is released without them; "
-            "evaluate on val"
+            f"{index.root}: the test split has no labels here, as DAIR-V2X-I is released without "
+            "them; evaluate on val"
         )
     listing = Listing(
         data=index.root,

@@ -24,7 +24,7 @@ _LABELS = ("label_camera_std_path", "label_camera_path")
 
 @dataclass(frozen=True)
 class Row:
-    """A frame of data_info. ``image`` or ``label`` is None if ``problem`` says why."""
+    """A frame of data_info. ``image`` and ``label`` are None if ``problem`` says why."""
 
     key: int
     id: str
@@ -92,6 +92,7 @@ def find_info(root: Path) -> Path | None:
 def read_index(root: Path) -> Index:
     """What the folder lists. Raises DataError for files that cannot be understood and for
     frames in two splits."""
+    root = Path(os.path.normpath(root))
     info = find_info(root)
     if info is None:
         raise DataError(f"{root}: no data_info.json, neither here nor in metadata")
@@ -121,10 +122,10 @@ def _row(root: Path, item: Mapping[str, object]) -> Row | None:
         return None
     given = item.get("image_path")
     shown = given if isinstance(given, str) and given else f"image/{name}.jpg"
-    image = _inside(root, shown)
-    label = _label(root, item, name)
-    problem = OUTSIDE if image is None or label is None else ""
-    return Row(int(name), name, PurePosixPath(shown).as_posix(), image, label, problem)
+    image, label = _inside(root, shown), _label(root, item, name)
+    if image is None or label is None:
+        return Row(int(name), name, shown, None, None, OUTSIDE)
+    return Row(int(name), name, image.relative_to(root).as_posix(), image, label)
 
 
 def _stems(item: Mapping[str, object]) -> Iterator[str]:
@@ -145,8 +146,8 @@ def _label(root: Path, item: Mapping[str, object], name: str) -> Path | None:
 
 def _inside(root: Path, place: str) -> Path | None:
     """The path, unless it leads out of the root; links in the root may point anywhere."""
-    path = os.path.normpath(place)
-    return None if path.startswith("..") or os.path.isabs(path) else root / path  # noqa: PTH117
+    path = Path(os.path.normpath(root / place))
+    return path if path.is_relative_to(root) else None
 
 
 def _split_file(root: Path) -> Path | None:

@@ -1,5 +1,6 @@
 """One way into every format: what the path is decides."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +19,12 @@ from backend.datasets.yolo import read_yolo
 from backend.scoring.detection.yolo_datafile import read_datafile
 
 Read = Callable[[str, tuple[str, ...], Path | None, Limits], DetectionSplit]
+
+
+_EXPECTED = (
+    "a DAIR-V2X-I folder (data_info.json), a COCO folder (annotations/*.json) or .yaml "
+    "(images and annotations of each split), or a YOLO data.yaml"
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ def read_split(
 
 def open_dataset(data: Path) -> Dataset:
     """Find out what a path is. Raises DataError, saying what was expected, if it is none."""
-    data = data.expanduser().absolute()
+    data = Path(os.path.expanduser(data)).absolute()  # noqa: PTH111 (Path raises for ~nobody)
     if data.is_dir():
         return _open_folder(data)
     if not data.exists():
@@ -64,12 +71,6 @@ def open_dataset(data: Path) -> Dataset:
         raise DataError(f"{data}: expected {_EXPECTED}")
     places = yaml_places(_parse(data), data)
     return _yolo(data) if places is None else _coco(data, places)
-
-
-_EXPECTED = (
-    "a DAIR-V2X-I folder (data_info.json), a COCO folder (annotations/*.json) or .yaml "
-    "(images and annotations of each split), or a YOLO data.yaml"
-)
 
 
 def _open_folder(folder: Path) -> Dataset:

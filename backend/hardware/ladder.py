@@ -23,7 +23,8 @@ class Rung:
 def step_down(
     requested: Settings, effective: Settings, knobs: Knobs, host: bool = False
 ) -> Rung | None:
-    """The next rung below ``effective``, or None at the ladder's end.
+    """The next rung below ``effective``, or None at the ladder's end; ``requested`` is what the
+    floors are measured by.
 
     ``host``: memory of the machine ran out, not of a GPU; what holds images there (cache,
     loader processes) is then given up first.

@@ -20,8 +20,8 @@ DEVICE = re.compile(
 )
 HOST = re.compile(
     r"out of memory|(can't|cannot|unable to|failed to) allocate|could not create a primitive"
-    r"|bad_alloc|insufficient (shared )?memory|memory allocation (still )?failed|out of shared memory"
-    r"|DataLoader worker .* killed by signal: Killed|not enough memory",
+    r"|bad_alloc|insufficient (shared )?memory|memory allocation (still )?failed"
+    r"|out of shared memory|DataLoader worker .* killed by signal: Killed|not enough memory",
     re.IGNORECASE | re.DOTALL,
 )
 NEAR = 0.95
@@ -38,9 +38,16 @@ class Shortage(Record):
 
 
 def diagnose(error: BaseException) -> Shortage | None:
-    """Did memory run out? None for every other failure, which no smaller batch would mend."""
+    """Did memory run out? None for every other failure, which no smaller batch would mend.
+
+    What an error was raised from counts too: torch says of a loader process only that it ended.
+    """
     if isinstance(error, AssayError):
         return None
+    return _judged(error) or (diagnose(error.__cause__) if error.__cause__ else None)
+
+
+def _judged(error: BaseException) -> Shortage | None:
     words = str(error).strip().splitlines()
     cause = f"{type(error).__name__}: {words[0] if words else 'no message'}"
     if isinstance(error, MemoryError):

@@ -24,17 +24,26 @@ Phase = Literal["setup", "train", "val", "evaluation", "unknown"]
 
 
 class Memo(Record):
-    """``planned`` is what the tier chose, by config key; ``died`` why the last attempt's process
-    ended without a word, until the next attempt has drawn its conclusion."""
+    """``planned`` is what the ``tier`` chose, by config key; ``died`` why the last attempt's
+    process ended without a word, until the next attempt has drawn its conclusion."""
 
+    tier: str = ""
     planned: dict[str, Setting] | None = None
     recovered: tuple[Recovered, ...] = ()
     died: Shortage | None = None
 
     @property
     def overrides(self) -> dict[str, Setting]:
-        """What differs, or may differ, from the config that was asked for."""
-        return {**(self.planned or {}), **(self.recovered[-1].effective if self.recovered else {})}
+        """What the machine decided, and not the person."""
+        planned = self.planned or {}
+        if not self.recovered:
+            return planned
+        last = self.recovered[-1]
+        return {
+            key: value
+            for key, value in last.effective.items()
+            if key in planned or value != last.requested[key]
+        }
 
 
 def read_memo(work_dir: Path) -> Memo:
@@ -71,8 +80,8 @@ def stepped_down(
     host_first: bool = False,
 ) -> Memo:
     """The memo of the next attempt. Raises TrainingError at the ladder's end."""
-    effective = {**requested, **memo.overrides}
-    rung = step_down(requested, effective, knobs, host_first)
+    planned = {**requested, **(memo.planned or {})}
+    rung = step_down(planned, {**planned, **memo.overrides}, knobs, host_first)
     if rung is None:
         tried = "; ".join(f"{r.action}" for r in memo.recovered) or "nothing was left to lower"
         raise TrainingError(

@@ -44,10 +44,12 @@ TIERS = {
 
 
 class Choice(Record):
-    """A tier, why it was chosen, and what a person should know."""
+    """A tier, why it was chosen, and what a person should know; ``free`` are the bytes that the
+    smallest GPU in use has left, None where that is not known."""
 
     tier: Tier
     reason: str
+    free: int | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -57,18 +59,24 @@ def choose(machine: Machine, asked: str = "auto", places: Sequence[int] | None =
 
     Raises ConfigError for a tier that is not known.
     """
+    places = (0,) if places is None else places
+    used = [machine.visible[at] for at in places if at < len(machine.visible)]
     if asked != "auto":
         if asked not in TIERS:
             raise ConfigError(f"tier '{asked}' is unknown; choose one of {', '.join(TIERS)}")
-        return Choice(tier=TIERS[asked], reason="asked for")
-    if places is not None and not places:
+        return Choice(tier=TIERS[asked], reason="asked for", free=_least_free(used))
+    if not places:
         return Choice(tier=TIERS["cpu"], reason="trains on the CPU")
-    used = [machine.visible[at] for at in places or (0,) if at < len(machine.visible)]
     known = [gpu for gpu in used if gpu.total is not None]
     if not known:
         reason = machine.reason or "no GPU tells how much memory it has"
         return Choice(tier=TIERS["cpu"], reason=reason)
-    return _by_memory(min(known, key=lambda gpu: gpu.total or 0))
+    choice = _by_memory(min(known, key=lambda gpu: gpu.total or 0))
+    return choice.model_copy(update={"free": _least_free(used)})
+
+
+def _least_free(gpus: Sequence[Gpu]) -> int | None:
+    return min((gpu.free for gpu in gpus if gpu.free is not None), default=None)
 
 
 def scaled(

@@ -44,11 +44,11 @@ Build = Callable[[C, Path], Training]
 @dataclass(frozen=True)
 class Part:
     """The machine's part in a training: the config that was asked for, events to tell when the
-    attempt begins, and facts of its environment."""
+    attempt begins, and the tier that it was scaled to."""
 
     requested: TrainConfig | None = None
     events: tuple[Event, ...] = ()
-    environment: tuple[tuple[str, str], ...] = ()
+    tier: str = ""
 
 
 ALONE = Part()
@@ -100,7 +100,6 @@ class Attempts(Generic[C]):
         self._work_dir = work_dir
         self._knobs = knobs
         self._events: list[Event] = []
-        self._environment: tuple[tuple[str, str], ...] = ()
         self._memo = read_memo(work_dir)
         self._requested = _settings(config, knobs)
         if config.hardware.auto_scale and self._memo.planned is None:
@@ -121,7 +120,7 @@ class Attempts(Generic[C]):
     def part(self) -> Part:
         """What ``fit`` is to know; its events are told once."""
         events, self._events = tuple(self._events), []
-        return Part(cast(TrainConfig, self._asked), events, self._environment)
+        return Part(cast(TrainConfig, self._asked), events, self._memo.tier)
 
     def step_down(self, shortage: Shortage, where: Where) -> None:
         """Take the ladder's next rung. Raises TrainingError at its end, or if that is not
@@ -139,43 +138,38 @@ class Attempts(Generic[C]):
 
     def _plan(self) -> None:
         """Let the tier choose, within what memory is estimated to hold."""
-        machine, device = survey(), self._device()
-        processes = self._asked.runner.processes
-        on_gpu = device.type == "cuda"
-        places = range(processes) if self._name in ("auto", "cuda") else (device.index or 0,)
-        choice = choose(machine, self._asked.hardware.tier, places if on_gpu else ())
-        planned = scaled(
-            self._requested, self._knobs, choice.tier, max(machine.cores // processes, 1)
-        )
+        machine, places = survey(), self._places()
+        choice = choose(machine, self._asked.hardware.tier, places)
+        cores = max(machine.cores // self._asked.runner.processes, 1)
+        asked = scaled(self._requested, self._knobs, choice.tier, cores)
+        planned = asked if not places or choice.free is None else self._capped(asked, choice.free)
         warnings = list(choice.warnings)
-        if machine.visible and not on_gpu:
+        if machine.visible and not places:
             warnings.append("there is a GPU, but this run trains on the CPU")
-        if on_gpu:
-            free = torch.cuda.mem_get_info(device)[0]
-            need = needed(self._build(self._asked.replace(dict(planned)), self._work_dir))
-            fitting = capped(planned, self._requested, self._knobs, need, free)
-            if fitting != planned:
-                warnings.append(
-                    f"tier {choice.tier.name} asks for a batch of {planned[self._knobs.batch]}; "
-                    f"by the estimate {fitting[self._knobs.batch]} fit into memory"
-                )
-            planned = fitting
-        told = ", ".join(f"{k} {self._requested[k]} -> {v}" for k, v in planned.items())
+        if planned != asked:
+            batches = (asked[self._knobs.batch], planned[self._knobs.batch])
+            warnings.append("the tier's batch is {}; by the estimate {} fit".format(*batches))
+        told = ", ".join(f"{key} {self._requested[key]} -> {v}" for key, v in planned.items())
         message = f"scaled to tier {choice.tier.name} ({choice.reason}): {told}"
-        self._events = [
-            Noted(level="info", message=message),
-            *(Noted(level="warning", message=warning) for warning in warnings),
-        ]
-        self._environment = (("tier", choice.tier.name),)
-        self._memo = self._memo.model_copy(update={"planned": planned})
+        self._events.append(Noted(level="info", message=message))
+        self._events += [Noted(level="warning", message=warning) for warning in warnings]
+        self._memo = self._memo.model_copy(update={"tier": choice.tier.name, "planned": planned})
         write_memo(self._work_dir, self._memo)
 
-    @property
-    def _name(self) -> str:
-        return cast(TrainConfig, self._asked).device
+    def _capped(self, asked: dict[str, Setting], free: int) -> dict[str, Setting]:
+        training = self._build(self._asked.replace(dict(asked)), self._work_dir)
+        return capped(asked, self._requested, self._knobs, needed(training), free)
+
+    def _places(self) -> tuple[int, ...]:
+        """The visible GPUs that it trains on."""
+        device, processes = self._device(), self._asked.runner.processes
+        if device.type != "cuda":
+            return ()
+        return tuple(range(processes)) if processes > 1 else (device.index or 0,)
 
     def _device(self) -> torch.device:
-        return resolve_device(self._name, self._asked.runner.processes)
+        name = cast(TrainConfig, self._asked).device
+        return resolve_device(name, self._asked.runner.processes)
 
 
 def release() -> None:

@@ -121,7 +121,7 @@ def _started(session: Session, part: Part, resumed: bool) -> RunStarted:
         data=training.data.inputs,
         environment={
             **environment(session.device, training.packages, session.ranks.size),
-            **dict(part.environment),
+            **({"tier": part.tier} if part.tier else {}),
         },
         resumed_from=session.point.epoch if resumed else None,
     )

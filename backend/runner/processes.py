@@ -13,7 +13,7 @@ from typing import Any
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from backend.core.errors import AssayError, TrainingError
+from backend.core.errors import AssayError, ConfigError, TrainingError
 from backend.core.events import Event
 from backend.core.trainer import Emit, StopSignal, TrainOutcome
 from backend.hardware.knobs import Knobs
@@ -49,6 +49,11 @@ def train(
     ``fit`` raises, and TrainingError when memory runs out and nothing is left to lower.
     """
     if "RANK" in os.environ:  # under torchrun, which alone could start all processes again
+        if config.hardware.auto_scale:
+            raise ConfigError(
+                "hardware.auto_scale: not under torchrun; let Assay start the processes "
+                "(runner.processes)"
+            )
         return _fit(build, config, ALONE, (emit, stop, work_dir))
     attempts = Attempts(build, config, work_dir, knobs)
     while True:

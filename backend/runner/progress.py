@@ -14,7 +14,7 @@ from backend.core.errors import CheckpointError, ConfigError, TrainingError
 from backend.nn.finetune.weights import load_state, save_state
 from backend.runner.training import Training
 
-VERSION = 1
+VERSION = 2
 MAY_CHANGE = (
     *("name", "experiment", "device", "data", "source"),
     *("runner.workers", "runner.prefetch", "runner.threads", "hardware.recover"),

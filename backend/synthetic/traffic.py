@@ -48,10 +48,15 @@ def write_traffic(
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         _require_same(folder, stamp)
         return folder
-    with whole_folder(folder) as making:
-        _write(making, range(frames), size, seed)
-        _write_json(making / _SPLITS, splits)
-        _write_json(making / _STAMP, stamp)
+    try:
+        with whole_folder(folder) as making:
+            _write(making, range(frames), size, seed)
+            _write_json(making / _SPLITS, splits)
+            _write_json(making / _STAMP, stamp)
+    except DataError:
+        if not (folder / _STAMP).is_file():
+            raise
+        _require_same(folder, stamp)  # another process was faster
     return folder
 
 

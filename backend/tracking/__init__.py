@@ -6,7 +6,7 @@ errors.py    database and server trouble as one sentence
 client.py    an explicit MlflowClient; silent, without telemetry
 names.py     the tags by which everything is found again
 projection.py, summaries.py, writer.py, replay.py    events and records into MLflow
-rows.py, sqlite_rows.py, client_rows.py, store.py    and back out as records
+rows.py, sqlite_rows.py, client_rows.py, curves.py, store.py    and back out as records
 registry.py  model versions and their aliases
 packaging.py, pyfunc_model.py, tables.py    what a version consists of, and how it answers
 """

@@ -16,6 +16,7 @@ KEYS = (
     ("space", "select the run under the cursor"),
     ("b", "make it the baseline"),
     ("c", "compare the selected runs"),
+    ("← →", "on the step slider of Experts: the validation before or after"),
     ("?", "this help"),
 )
 # Mantine's dark greys, a little bluer, as the stylesheet has them.

@@ -31,7 +31,8 @@ def traces(lines: Sequence[Line]) -> list[dict[str, Any]]:
     """All runs too many for a colour, faint raw lines, then the lines; the first run on top."""
     colored, rest = lines[:COLORED][::-1], lines[COLORED:]
     faint = [_faint(line) for line in colored if line.raw is not None]
-    return _merged(rest) + faint + [_line(line) for line in colored]
+    marks = [_marks(line) for line in colored if line.marks is not None]
+    return _merged(rest) + faint + [_line(line) for line in colored] + marks
 
 
 def _line(line: Line) -> dict[str, Any]:
@@ -51,6 +52,21 @@ def _line(line: Line) -> dict[str, Any]:
         "marker": {"size": 4.5, "color": style.color},
         "hovertemplate": "%{y:.4~g}",
     }
+
+
+def _marks(line: Line) -> dict[str, Any]:
+    """Where memory ran out, and the run went on one step lower."""
+    x, y = line.marks or (line.x, line.y)
+    return {
+        "type": "scatter",
+        "x": _packed(x),
+        "y": _packed(y),
+        "name": line.style.name,
+        "mode": "markers",
+        "marker": {"symbol": "triangle-down", "size": 11, "color": line.style.color,
+                   "line": {"width": 1.5, "color": GREY}},
+        "hovertemplate": "ran out of memory and went on with less<extra></extra>",
+    }  # fmt: skip
 
 
 def _faint(line: Line) -> dict[str, Any]:

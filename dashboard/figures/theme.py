@@ -36,7 +36,8 @@ HEAT = "coloraxis2"  # from nothing to much; numbers on it stay legible
 CHANGE = "coloraxis3"  # from less to more, with nothing in the middle
 _BAR = {
     "orientation": "h", "thickness": 8, "len": 220, "lenmode": "pixels", "x": 0,
-    "xanchor": "left", "y": 1, "yanchor": "bottom", "ypad": 4, "outlinewidth": 0, "ticklen": 0, "tickfont": {"size": 10},
+    "xanchor": "left", "y": 1, "yanchor": "bottom", "ypad": 4, "outlinewidth": 0,
+    "ticklen": 0, "tickfont": {"size": 10},
 }  # fmt: skip
 
 

@@ -214,7 +214,7 @@ def _curves(view: View) -> Any:
     log = dmc.Switch(id=ids.CONTROL_LOG, label="Log scale", checked=view.log, size="xs")
     smooth = dmc.Slider(
         id=ids.CONTROL_SMOOTH, value=view.smooth, min=0, max=0.99, step=0.01, size="sm", w=140,
-        label=None, **{"aria-label": "Smoothing"},
+        label=None, thumbLabel="Smoothing",
     )  # fmt: skip
     controls = html.Div(
         [html.Label("X axis", className="control-label"), axis, log,

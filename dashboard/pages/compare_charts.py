@@ -25,7 +25,16 @@ from backend.core.store import RunStore
 from dashboard import ids
 from dashboard.components.browser import browser
 from dashboard.components.graph import graph
-from dashboard.curves import Chart, Selection, Zoom, caption, chart, epoch_scale, styles
+from dashboard.curves import (
+    RECOVERIES,
+    Chart,
+    Selection,
+    Zoom,
+    caption,
+    chart,
+    epoch_scale,
+    styles,
+)
 from dashboard.figures.curves import curve_figure, traces
 from dashboard.scope import Scope, better_when, chosen_metrics, scope_of
 from dashboard.tables import unit
@@ -185,7 +194,7 @@ def charts_of(
     zooms: Mapping[str, Zoom | None],
 ) -> list[Chart]:
     """Charts from one reading of all their series."""
-    series: dict[tuple[str, str], Series] = store.series(scope.keys, metrics)
+    series: dict[tuple[str, str], Series] = store.series(scope.keys, [*metrics, RECOVERIES])
     epochs = (
         {key: epoch_scale(store.checkpoints(key)) for key in scope.keys}
         if view.x == "epoch"

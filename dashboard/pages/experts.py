@@ -18,11 +18,20 @@ from backend.analysis.expert_views import (
     router_names,
     top_k_points,
 )
+from backend.analysis.experts import final_of
 from backend.catalog import Catalog
+from backend.core.records import Run
 from backend.core.store import RunStore
 from dashboard import ids
 from dashboard.components.browser import HIDDEN, browser
 from dashboard.components.cards import loading, page_head, panel
+from dashboard.components.expert_panels import (
+    course_cards,
+    matrix_panels,
+    side_by_side,
+    solo_panel,
+    study_panel,
+)
 from dashboard.components.experts import (
     change_table,
     expert_table,
@@ -32,20 +41,14 @@ from dashboard.components.experts import (
     no_study,
     summary,
 )
-from dashboard.components.graph import graph
 from dashboard.figures.experts import router_title
 from dashboard.pages.expert_charts import (
-    Figures,
     Subject,
-    course_cards,
     course_figures,
-    graph_id,
     moment_figures,
     on_screen,
     other_report,
     patched,
-    solo_panel,
-    study_panel,
     subject_of,
     twin_of,
 )
@@ -138,7 +141,10 @@ def course(
     there = on_screen(shown, drawn, subject.run)
     if there is not None:
         return None, {}, no_update, [patched(figure) for figure in there]
-    cards = [course_cards(drawn, subject, _loss(view)), solo_panel(subject, drawn)]
+    cards = [
+        course_cards(drawn, subject.run, _loss(view)),
+        solo_panel(drawn, subject.run, final_of(subject.reports)),
+    ]
     return None, {}, cards, [no_update] * len(shown)
 
 
@@ -149,15 +155,16 @@ def moment(
     view = View.parse(query)
     subject = subject_of(store, view)
     if subject is None:
-        runs = [_option(run.key, run.name or run.key) for run in store.runs() if has_experts(run)]
-        return ("", runs, None, *[no_update] * 12, [no_update] * len(shown))
+        pickers = [_runs(store.runs()), None, *([], None) * 3, {"run": ""}]
+        return ("", *pickers, *[no_update] * 5, [no_update] * len(shown))
     left = _left(store, view, subject)
     now, before = report_of(subject.reports, view.step), other_report(left, subject, view)
     drawn = moment_figures(left, subject, view, scheme)
     there = on_screen(shown, drawn, subject.run, left.run)
     matrices, sides = no_update, no_update
     if there is None:
-        matrices, sides = _matrices(drawn, subject, left), _sides(drawn, subject, left)
+        matrices = matrix_panels(drawn, subject.run, left.run)
+        sides = side_by_side(drawn, subject.run, left.run)
     return (
         summary(subject.run, now),
         *_pickers(subject, left, view),
@@ -187,7 +194,7 @@ def study(
 def _pickers(subject: Subject, left: Subject, view: View) -> list[Any]:
     """Data and value of each picker, and all values, so that the browser knows a choice."""
     now = report_of(subject.reports, view.step)
-    runs = [_option(run.key, run.name or run.key) for run in subject.runs if has_experts(run)]
+    runs = _runs(subject.runs)
     routers = [_option(name, router_title(name)) for name in router_names(now)]
     steps = [_option(name, _moment_text(left, name)) for name in moments(left.reports)]
     first = left.run.key == subject.run.key and not view.other_step
@@ -200,6 +207,10 @@ def _pickers(subject: Subject, left: Subject, view: View) -> list[Any]:
     }  # fmt: skip
     pairs = zip((runs, routers, runs, steps), values.values(), strict=True)
     return [*(part for pair in pairs for part in pair), values]
+
+
+def _runs(runs: Sequence[Run]) -> list[dict[str, str]]:
+    return [_option(run.key, run.name or run.key) for run in runs if has_experts(run)]
 
 
 def _option(value: str, label: str) -> dict[str, str]:
@@ -238,38 +249,6 @@ def _cards(subject: Subject, view: View, catalog: Catalog) -> list[Any]:
     ]  # fmt: skip
 
 
-def _matrices(drawn: Figures, subject: Subject, left: Subject) -> Any:
-    def chart(name: str, title: str, note: str) -> Any:
-        id_ = graph_id(ids.MOMENT, name, subject.run, left.run)
-        return panel(title, graph(id_, drawn[name], f"{title} {subject.run.name}"), note=note)
-
-    return html.Div(
-        [
-            chart("classes", "Class to expert", "Mean weight of each expert (columns) on the "
-                  "objects of each class (rows, with their number); rows sum to 1. Framed: the "
-                  "expert in charge."),
-            chart("sizes", "Size to expert", "The same by object size, as COCO counts it: small "
-                  "below 32², large above 96² pixels."),
-        ],
-        className="two-columns",
-    )  # fmt: skip
-
-
-def _sides(drawn: Figures, subject: Subject, left: Subject) -> list[Any]:
-    titles = {"left": "Left", "right": "Right: as chosen above", "change": "Right − left"}
-    return [
-        html.Div(
-            [
-                dmc.Title(title, order=4, className="chart-title"),
-                graph(graph_id(ids.MOMENT, name, subject.run, left.run), drawn[name], title),
-            ],
-            className="chart",
-        )
-        for name, title in titles.items()
-        if name in drawn
-    ]
-
-
 def _beside() -> Any:
     controls = html.Div(
         [
@@ -292,7 +271,7 @@ def _beside() -> Any:
 def _step_bar() -> Any:
     slider = dmc.Slider(
         id=ids.EXPERTS_STEP, value=0, min=0, max=0, step=1, size="sm", label=None,
-        className="spring", updatemode="drag", **{"aria-label": "Validation to look at"},
+        className="spring", updatemode="drag", thumbLabel="Validation to look at",
     )  # fmt: skip
     return html.Div(
         [html.Span("Step", className="control-label"), slider,

@@ -296,17 +296,7 @@ def test_nothing_sticks_out_at_800_pixels(visit: Visit, path: str) -> None:
 def test_controls_have_names_and_headings_have_order(visit: Visit, path: str) -> None:
     page = visit.open(path)
     page.wait_for_selector(".ag-row, .js-plotly-plot .trace")
-    nameless = page.evaluate(
-        "[...document.querySelectorAll('button, a, input:not([type=hidden])')]"
-        ".filter(e => e.offsetParent && !e.closest('.ag-root, .js-plotly-plot'))"
-        ".filter(e => !(e.innerText || '').trim() && !e.ariaLabel && !(e.labels || []).length"
-        " && !e.getAttribute('aria-labelledby') && !e.title && !e.textContent.trim()"
-        " && e.tabIndex >= 0).map(e => e.outerHTML.slice(0, 120))"
-    )
-    assert nameless == []
-    levels = page.evaluate(
-        "[...document.querySelectorAll('h1,h2,h3,h4')].filter(e => e.offsetParent)"
-        ".map(e => +e.tagName[1])"
-    )
+    assert visit.nameless() == []
+    levels = visit.headings()
     assert levels.count(1) == 1
     assert all(after - before <= 2 for before, after in itertools.pairwise(levels))

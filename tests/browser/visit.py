@@ -44,3 +44,22 @@ class Visit:
             "[...document.querySelectorAll('.js-plotly-plot')].filter(g => g.querySelector("
             f"'.trace, .parcoords, .bars .point')).length === {charts}"
         )
+
+    def nameless(self) -> list[str]:
+        """Controls on screen that a screen reader could not name."""
+        found = self.page.evaluate(
+            "[...document.querySelectorAll('button, a, input:not([type=hidden])')]"
+            ".filter(e => e.offsetParent && !e.closest('.ag-root, .js-plotly-plot'))"
+            ".filter(e => !(e.innerText || '').trim() && !e.ariaLabel && !(e.labels || []).length"
+            " && !e.getAttribute('aria-labelledby') && !e.title && !e.textContent.trim()"
+            " && e.tabIndex >= 0).map(e => e.outerHTML.slice(0, 120))"
+        )
+        return list(found)
+
+    def headings(self) -> list[int]:
+        """The levels of the headings on screen, in order."""
+        found = self.page.evaluate(
+            "[...document.querySelectorAll('h1,h2,h3,h4')].filter(e => e.offsetParent)"
+            ".map(e => +e.tagName[1])"
+        )
+        return list(found)

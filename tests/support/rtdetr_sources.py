@@ -13,7 +13,7 @@ from backend.trainers.moe_rtdetr.checkpoint import LANGUAGE, NETWORK, facts_of
 from backend.trainers.moe_rtdetr.model.build import build_network, detector_config
 from backend.trainers.moe_rtdetr.model.class_rows import COCO
 from backend.trainers.moe_rtdetr.model.network import MoeRtDetr
-from backend.trainers.moe_rtdetr.model.sources import _quiet as quiet
+from backend.trainers.moe_rtdetr.model.sources import quiet
 from backend.trainers.moe_rtdetr.spec import ModelConfig, MoeRtDetrConfig
 
 TINY = ModelConfig(preset="tiny", image_size=(96, 128), queries=20, denoising=10)

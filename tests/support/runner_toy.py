@@ -4,6 +4,7 @@ It learns which of nine places of a gray image hold a bright square. Its data, i
 augmentation, its dropout and batch norm are there to make an inexact continuation visible.
 """
 
+import itertools
 import json
 import os
 import random
@@ -52,6 +53,7 @@ CELLS = [(2 + 10 * (cell % 3), 2 + 10 * (cell // 3)) for cell in range(9)]
 class RunnerToyConfig(TrainConfig):
     """``kill_step``: the process kills itself in the middle of this step's last batch, once.
 
+    ``kill_save``: when this many files were written, as the last of them is handed to the disk.
     ``plain``: without dropout and batch norm, which a batch in two halves would show. ``faults``
     are what happens in one attempt after the other (see ``Fault``). ``appetite`` is what each
     sample takes in MiB, ``budget`` the address space that the process allows itself, in MiB
@@ -66,6 +68,7 @@ class RunnerToyConfig(TrainConfig):
     )
     hardware: HardwareConfig = HardwareConfig()
     kill_step: int = 0
+    kill_save: int = 0
     faults: tuple[str, ...] = ()
     side: int = 64
     appetite: int = 0
@@ -227,6 +230,20 @@ class Fault:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def kill_while_saving(files: int, marker: Path) -> None:
+    """End this process in the midst of a file, once in all attempts."""
+    sync, count = os.fsync, itertools.count(1)
+
+    def synced(descriptor: int) -> None:
+        if next(count) == files:
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        sync(descriptor)
+
+    if not marker.exists():
+        os.fsync = synced  # type: ignore[assignment]
+
+
 def allow(mebibytes: int) -> None:
     """Let this process's address space grow by so much, once."""
     if resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
@@ -237,6 +254,8 @@ def allow(mebibytes: int) -> None:
 
 def build(config: RunnerToyConfig, work_dir: Path) -> Training:
     """The training that a config asks for."""
+    if config.kill_save:
+        kill_while_saving(config.kill_save, work_dir / "killed")
     if config.budget:
         allow(config.budget)
     splits = json.loads(config.data.read_text())

@@ -15,8 +15,6 @@ from backend.analysis.experts.costs import (
 )
 from backend.analysis.experts.costs import sentences as against_dense
 from backend.analysis.experts.course import (
-    LOSSES,
-    QUANTITIES,
     Entropies,
     Heat,
     Line,
@@ -26,6 +24,8 @@ from backend.analysis.experts.course import (
     kinds,
     losses_over_time,
     over_time,
+    reports_of,
+    train_losses_at,
     usage_of,
     usage_over_time,
     validations,
@@ -38,17 +38,15 @@ from backend.analysis.experts.detail import (
     changes,
     class_matrix,
     solo,
+    solo_by_class,
     solo_matrix,
 )
-from backend.analysis.experts.judging import Judgement, Rule, judge, judgements_of
-from backend.analysis.experts.keys import DENSE_GFLOPS, GFLOPS, gflops_of, is_dense
+from backend.analysis.experts.judging import Judgement, Rule, judge
+from backend.analysis.experts.keys import GFLOPS, gflops_of, is_dense
 from backend.analysis.experts.twin import DenseTwin, dense_twin
 
 __all__ = [
-    "DENSE_GFLOPS",
     "GFLOPS",
-    "LOSSES",
-    "QUANTITIES",
     "Change",
     "DenseTwin",
     "Entropies",
@@ -72,12 +70,14 @@ __all__ = [
     "gflops_of",
     "is_dense",
     "judge",
-    "judgements_of",
     "kinds",
     "losses_over_time",
     "over_time",
+    "reports_of",
     "solo",
+    "solo_by_class",
     "solo_matrix",
+    "train_losses_at",
     "usage_of",
     "usage_over_time",
     "validations",

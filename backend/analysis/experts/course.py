@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from backend.core.errors import StoreError
+from backend.core.events import Envelope, ExpertsObserved
 from backend.core.experts import ExpertReport, RouterReport
 
 RouterKind = Literal["token", "query"]
@@ -13,12 +14,6 @@ Quantity = Literal[
     "load_balance", "routing_entropy", "usage_entropy", "gate_entropy", "z_loss", "max_violation"
 ]
 Loss = Literal["val", "train", "per_object"]
-
-QUANTITIES: tuple[Quantity, ...] = (
-    *("load_balance", "routing_entropy", "usage_entropy"),
-    *("gate_entropy", "z_loss", "max_violation"),
-)
-LOSSES: tuple[Loss, ...] = ("val", "train", "per_object")
 
 
 @dataclass(frozen=True)
@@ -54,6 +49,19 @@ class Entropies:
     def share(self, values: Sequence[float]) -> tuple[float, ...]:
         """Entropies as shares of the bound; 0 where one expert leaves nothing to choose."""
         return tuple(value / self.bound if self.bound else 0.0 for value in values)
+
+
+def reports_of(envelopes: Sequence[Envelope]) -> tuple[ExpertReport, ...]:
+    """As ``RunStore.experts`` has them: a step that a resume repeated counts once."""
+    steps: dict[int, ExpertReport] = {}
+    final: tuple[ExpertReport, ...] = ()
+    for envelope in envelopes:
+        event = envelope.event
+        if isinstance(event, ExpertsObserved) and event.final:
+            final = (event.report,)
+        elif isinstance(event, ExpertsObserved):
+            steps[event.report.step] = event.report
+    return (*(steps[step] for step in sorted(steps)), *final)
 
 
 def final_of(reports: Sequence[ExpertReport]) -> ExpertReport | None:
@@ -140,6 +148,13 @@ def losses_over_time(reports: Sequence[ExpertReport], which: Loss = "val") -> di
         name: Line(tuple(step for step, _ in points), tuple(value for _, value in points))
         for name, points in found.items()
     }
+
+
+def train_losses_at(reports: Sequence[ExpertReport], step: int) -> tuple[float, ...]:
+    """Each expert's training loss when the validation at a step was made; the final evaluation
+    looks back at it and has none of its own."""
+    found = [report.train_losses for report in reports if report.step == step]
+    return next((losses for losses in found if losses), ())
 
 
 def mean_of(routers: Sequence[RouterReport], quantity: Quantity) -> float:

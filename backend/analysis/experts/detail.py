@@ -76,6 +76,15 @@ def solo_matrix(report: ExpertReport) -> Matrix | None:
     return Matrix(rows=report.experts, columns=report.classes, values=report.solo_ap)
 
 
+def solo_by_class(report: ExpertReport) -> Matrix | None:
+    """The same with the experts in columns and each class's owner, as in ``class_matrix``."""
+    if report.solo_ap is None:
+        return None
+    values = tuple(zip(*report.solo_ap, strict=True))
+    owners = tuple(_owner(report, name) for name in report.classes)
+    return Matrix(rows=report.classes, columns=report.experts, values=values, owners=owners)
+
+
 def solo(report: ExpertReport) -> Solo | None:
     """Is an expert better at what it is in charge of? None where it was not measured."""
     if report.solo_ap is None:

@@ -7,7 +7,7 @@ a fair split or a router that cannot tell tokens apart.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from backend.core.experts import ExpertReport, RouterReport
 
@@ -39,13 +39,8 @@ def judge(report: ExpertReport) -> tuple[Judgement, ...]:
         *_dropped(report),
         *_uninformative(report),
     ]
-    order: tuple[Rule, ...] = Rule.__args__  # type: ignore[attr-defined]
+    order = get_args(Rule)
     return tuple(sorted(judged, key=lambda judgement: order.index(judgement.rule)))
-
-
-def judgements_of(report: ExpertReport, expert: str) -> tuple[Judgement, ...]:
-    """Those that name an expert."""
-    return tuple(found for found in judge(report) if expert in found.experts)
 
 
 def _listed(

@@ -7,7 +7,6 @@ DENSE = "dense"
 TOP_K = "moe.top_k"
 HIDDEN = "moe.hidden"
 GFLOPS = "cost/gflops"
-DENSE_GFLOPS = "cost/dense_gflops"
 
 
 def is_dense(run: Run) -> bool:
@@ -15,6 +14,6 @@ def is_dense(run: Run) -> bool:
     return run.params.get(EXPERTS) == DENSE
 
 
-def gflops_of(run: Run, key: str = GFLOPS) -> float | None:
+def gflops_of(run: Run) -> float | None:
     """GFLOP of one image; None if the trainer does not count them."""
-    return run.metrics.get(key, run.best.get(key))
+    return run.metrics.get(GFLOPS, run.best.get(GFLOPS))

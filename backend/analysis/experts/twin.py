@@ -112,8 +112,8 @@ def _verdict(run: Run, twin: Run, *, maximize: bool) -> tuple[bool | None, str]:
     seeds = "" if run.params.get(SEED) == twin.params.get(SEED) else ", of another seed"
     verb = "are better than" if better else "are not better than"
     return better, (
-        f"The experts {verb} the dense model of the same cost: {run.headline} {number(mine)} "
-        f"against {number(theirs)}{cost} ({signed(mine - theirs)}, run {twin.key}{seeds}). "
+        f"The experts {verb} the dense model of the same cost: {run.headline} {number(mine, 4)} "
+        f"against {number(theirs, 4)}{cost} ({signed(mine - theirs, 4)}, run {twin.key}{seeds}). "
         "One run each is no proof; compare them image by image: "
         f"assay compare {twin.key} {run.key}"
     )

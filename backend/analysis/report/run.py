@@ -7,7 +7,8 @@ from itertools import pairwise
 from statistics import median
 
 from backend.analysis import text
-from backend.analysis.report import outlook, settings
+from backend.analysis.experts import DenseTwin
+from backend.analysis.report import experts, outlook, settings
 from backend.analysis.report.blocks import (
     Block,
     Document,
@@ -27,6 +28,7 @@ from backend.analysis.report.results import (
     results_per_epoch,
 )
 from backend.core.comparisons import Comparison
+from backend.core.experts import ExpertReport
 from backend.core.records import Checkpoint, Finding, Run
 
 MEMORY = ("mem", "gpu", "vram", "cpu", "util")
@@ -37,7 +39,8 @@ MEMORY = ("mem", "gpu", "vram", "cpu", "util")
 class Training:
     """All that is known of a run. ``checkpoints`` still exist; ``comparisons`` name this run.
 
-    ``other`` is the run that it stands beside, ``because`` says why that one.
+    ``other`` is the run that it stands beside, ``because`` says why that one. ``experts`` is
+    what they did at the best checkpoint, ``dense`` what they are held against.
     """
 
     run: Run
@@ -47,6 +50,8 @@ class Training:
     comparisons: tuple[Comparison, ...] = ()
     other: Run | None = None
     because: str = ""
+    experts: ExpertReport | None = None
+    dense: DenseTwin | None = None
 
     @property
     def imported(self) -> bool:
@@ -73,6 +78,7 @@ def document(training: Training, curves: Sequence[Drawing] = ()) -> Document:
         *_speed(training),
         *_checkpoints(training),
         *evaluation(course.evaluated),
+        *experts.blocks(training.experts, training.dense),
         *_old_and_new(training),
         *_findings(training),
         *_environment(training),

@@ -56,6 +56,11 @@ class ClassLosses:
         """The three together."""
         return self.vfl + self.bbox + self.giou
 
+    @property
+    def whole(self) -> Tensor:
+        """All of it, as exact as its type can say: to the last digit the sum of the experts'."""
+        return self.total.double().sum().to(self.vfl.dtype)
+
     def __add__(self, other: "ClassLosses") -> "ClassLosses":
         return ClassLosses(
             self.vfl + other.vfl,
@@ -68,7 +73,7 @@ class ClassLosses:
         """Each expert's part, for ``groups`` [E, C] of ``group_matrix``."""
         # Not a matrix product, which autocast would do in half precision.
         parts = (self.vfl, self.bbox, self.giou, self.targets)
-        return ClassLosses(*((groups.to(part) * part).sum(1) for part in parts))
+        return ClassLosses(*((groups * part.double()).sum(1).to(part.dtype) for part in parts))
 
 
 def group_matrix(groups: Sequence[Sequence[int]], classes: int) -> Tensor:

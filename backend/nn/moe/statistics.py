@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Self, TypedDict, cast
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -73,13 +74,13 @@ def router_statistics(
     tokens that are not padding. Tensors, arrays and lists will do. One layer's: average layers,
     do not pool them. Raises as ``route``.
     """
-    values = torch.as_tensor(logits, dtype=torch.float64)
+    values = _double(logits)
     push = torch.zeros_like(values)
     for part in (bias, noise):
         if part is not None:
-            push = push + torch.as_tensor(part, dtype=push.dtype, device=push.device)
+            push = push + _double(part).to(push)
     if mask is not None:
-        real = torch.as_tensor(mask, device=values.device).bool()
+        real = _double(mask).bool().to(values.device)
         values, push = values[real], push[real]
     experts = values.shape[-1]
     routing = route(values.reshape(-1, experts), k, push=push.reshape(-1, experts))
@@ -90,6 +91,12 @@ def router_statistics(
         "selected": routing.selected.sort(-1).values,
         "weights": routing.weights,
     }
+
+
+def _double(values: ArrayLike | Tensor) -> Tensor:
+    if isinstance(values, Tensor):
+        return values.double()
+    return torch.from_numpy(np.array(values, dtype=np.float64))  # a copy: it may be read-only
 
 
 def sums(routing: Routing) -> Tensor:
@@ -143,7 +150,7 @@ def derived(total: Tensor, experts: int) -> dict[str, Tensor]:
 
 def _entropy(p: Tensor) -> Tensor:
     """Over the last axis, in nats; its gradient is finite at p = 0."""
-    return -(p * p.clamp(min=torch.finfo(p.dtype).tiny).log()).sum(-1)
+    return (p * p.clamp(min=torch.finfo(p.dtype).tiny).log().neg()).sum(-1)
 
 
 def _cv2(values: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
 """Checkpoints of this trainer: what is needed to build the network again, and building it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Self
 
 from pydantic import ValidationError
 from torch import Tensor
@@ -22,6 +23,9 @@ NETWORK = "network."
 LANGUAGE = "language."
 """What the names of tensors begin with: the detector's, and those of the language gate."""
 
+AT_USE = ("prune", "gate_query_selection", "unknown")
+"""What may be chosen of a language gate whenever it is used."""
+
 
 @dataclass(frozen=True)
 class Saved:
@@ -36,6 +40,11 @@ class Saved:
     libraries: Mapping[str, str]
     step: int = 0
     epoch: int = 0
+
+    def asked_by(self, language: LanguageConfig) -> Self:
+        """The same, where prompts are followed as this config wants it."""
+        used = {name: getattr(language, name) for name in AT_USE}
+        return replace(self, language=self.language.model_copy(update=used))
 
 
 def facts_of(config: MoeRtDetrConfig) -> dict[str, object]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,6 +19,7 @@ from backend.scoring.detection import task as detection
 from backend.scoring.evidence import Scores
 from backend.scoring.tasks import save_evidence
 from backend.trainers.moe_rtdetr.answers import Boxes, answers
+from backend.trainers.moe_rtdetr.checkpoint import AT_USE
 from backend.trainers.moe_rtdetr.data import batches
 from backend.trainers.moe_rtdetr.learner import Learner
 from backend.trainers.moe_rtdetr.observer import Observer
@@ -57,8 +59,12 @@ def conditions(split: DetectionSplit, config: MoeRtDetrConfig) -> Conditions:
     return Conditions(
         data_digest=split.digest,
         evaluator=detection.EVALUATOR,
-        settings=settings | ({"prompt": config.prompt} if config.prompt else {}),
+        settings=settings | (_prompted(config) if config.prompt else {}),
     )
+
+
+def _prompted(config: MoeRtDetrConfig) -> dict[str, str]:
+    return {"prompt": config.prompt} | {n: str(getattr(config.language, n)) for n in AT_USE}
 
 
 @torch.no_grad()
@@ -110,7 +116,7 @@ def score(
     """Score a split; predictions, ground truth and evidence are written to ``request.out``."""
     out = Path(request.out)
     out.mkdir(parents=True, exist_ok=True)
-    truth = to_coco(split)
+    truth = _shown(split)
     results = look(learner, split, Ask.of(config), observer)
     evidence = detection.evaluate(truth, results)
     write_atomic(out / "ground_truth.json", json.dumps(truth, allow_nan=False))
@@ -138,6 +144,14 @@ def score(
 def write_experts(out: Path, report: ExpertReport) -> None:
     """``experts.json`` beside the predictions."""
     write_atomic(out / "experts.json", report.model_dump_json(indent=1))
+
+
+def _shown(split: DetectionSplit) -> dict[str, Any]:
+    """Ground truth with the images' paths, so that they can be shown."""
+    truth = to_coco(split)
+    paths = {frame.id: str(frame.path) for frame in split.frames}
+    images = [{**image, "path": paths[image["id"]]} for image in truth["images"]]
+    return {**truth, "images": images}
 
 
 def _rows(frame: Frame, boxes: Boxes) -> Iterator[Result]:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from backend.nn.moe.statistics import RouterSummary
 from backend.trainers.moe_rtdetr.spec import MoeConfig
@@ -35,15 +34,17 @@ def routing_notes(
 
 
 def _of_router(name: str, summary: RouterSummary, experts: Sequence[str]) -> list[str]:
-    def named(which: Literal["dead", "overloaded"], words: str) -> list[str]:
-        found = [f"{experts[e]} ({summary['usage'][e]:.1%})" for e in summary[which]]
-        return [f"{name}: {words}: {', '.join(found)}"] if found else []
+    def share(expert: int) -> str:
+        if expert in summary["unused"]:
+            return f"{experts[expert]} (never chosen)"
+        return f"{experts[expert]} ({summary['usage'][expert]:.1%})"
 
-    notes = named("dead", "dead experts, with less than a tenth of an even share of the choices")
-    if summary["unused"]:
-        unused = ", ".join(experts[expert] for expert in summary["unused"])
-        notes.append(f"{name}: never chosen: {unused}")
-    notes += named("overloaded", "overloaded experts")
+    notes = []
+    if summary["dead"]:
+        dead = ", ".join(map(share, summary["dead"]))
+        notes.append(f"{name}: dead experts, below a tenth of an even share of choices: {dead}")
+    if summary["overloaded"]:
+        notes.append(f"{name}: overloaded experts: {', '.join(map(share, summary['overloaded']))}")
     notes += [f"{name}: {words}" for words in _entropies(summary)]
     if summary["dropped"]:
         notes.append(

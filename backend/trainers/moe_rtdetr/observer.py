@@ -71,7 +71,7 @@ class Observer:
         if sum(len(t["class_labels"]) for t in targets) != objects:
             raise ValueError("the losses were computed for other targets")
         sums = torch.zeros(8, dtype=torch.float64, device=objects.device)
-        sums[DETECTION] = losses.detection.total.sum() * losses.normaliser
+        sums[DETECTION] = losses.detection.whole * losses.normaliser
         sums[OBJECTS], sums[IMAGES] = objects, len(targets)
         sums[CORRECT] = _correct(output, targets, losses.last)
         if losses.routing is not None:

@@ -14,7 +14,7 @@ from backend.runner.config import RunnerConfig
 from backend.runner.training import Parts
 from backend.trainers.moe_rtdetr.checkpoint import LANGUAGE, NETWORK
 from backend.trainers.moe_rtdetr.model import names
-from backend.trainers.moe_rtdetr.model.weights import Loaded
+from backend.trainers.moe_rtdetr.model.weights import Loaded, some
 from backend.trainers.moe_rtdetr.spec import MoeRtDetrConfig
 
 FROZEN_PARTS: Mapping[str, tuple[str, ...]] = {
@@ -151,7 +151,7 @@ def _freezing_notes(
     if kept:
         yield (
             f"{strategy} would freeze {len(kept)} parameters that did not come with the weights; "
-            f"they train all the same: {_some(kept)}"
+            f"they train all the same: {some(sorted(kept))}"
         )
     if frozen and not loaded.names:
         yield f"{strategy} freezes {len(frozen)} parameters at random values: nothing was loaded"
@@ -179,7 +179,3 @@ def _group_notes(
             )
     if not loaded.names:
         yield "no weights were loaded, so nothing trains at pretrained_lr"
-
-
-def _some(found: set[str]) -> str:
-    return ", ".join(sorted(found)[:5]) + (", …" if len(found) > 5 else "")

@@ -130,6 +130,12 @@ class LanguageConfig(Section):
     unknown: Literal["all", "error"] = Field("all", description="What an unknown prompt means.")
     freeze_stage1: bool = Field(False, description="Train the gate only.")
 
+    @model_validator(mode="after")
+    def _one_encoder(self) -> Self:
+        if self.text_encoder and self.dimensions != type(self).model_fields["dimensions"].default:
+            raise ValueError("dimensions are the built-in encoder's; text_encoder has its own")
+        return self
+
 
 class AugmentConfig(Section):
     """What training images go through."""

@@ -1,5 +1,6 @@
 """Fine-tunes, scores and serves RT-DETR with routed experts."""
 
+import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from backend.runner.processes import train
 from backend.runner.seeds import seed_model
 from backend.runner.training import Data, NoWatch, Point, Training
 from backend.trainers.moe_rtdetr.asking import language_report
-from backend.trainers.moe_rtdetr.checkpoint import Saved, facts_of, read_checkpoint
+from backend.trainers.moe_rtdetr.checkpoint import LANGUAGE, Saved, facts_of, read_checkpoint
 from backend.trainers.moe_rtdetr.data import Frames, Sample, collate
 from backend.trainers.moe_rtdetr.evaluation import Ask, conditions, score, solo_ap, write_experts
 from backend.trainers.moe_rtdetr.language.prompts import Prompts
@@ -26,7 +27,7 @@ from backend.trainers.moe_rtdetr.learner import Learner, make_learner, restored
 from backend.trainers.moe_rtdetr.model.batch import Batch
 from backend.trainers.moe_rtdetr.model.weights import load_pretrained
 from backend.trainers.moe_rtdetr.observer import Observer
-from backend.trainers.moe_rtdetr.parts import parts_of, runner_of, small_set_notes
+from backend.trainers.moe_rtdetr.parts import parts_of, runner_of, small_set_notes, weights_report
 from backend.trainers.moe_rtdetr.predictor import MoePredictor
 from backend.trainers.moe_rtdetr.spec import SPEC, MoeRtDetrConfig
 from backend.trainers.moe_rtdetr.validation import Cost, Validation
@@ -62,7 +63,7 @@ class MoeRtDetrTrainer:
 
     def predictor(self, checkpoint: Path) -> MoePredictor:
         """A checkpoint that answers. Raises CheckpointError."""
-        saved = read_checkpoint(checkpoint)
+        saved = read_checkpoint(checkpoint).asked_by(self._config.language)
         learner = restored(saved).to(resolve_device(self._config.device, 1))
         return MoePredictor(learner, saved.classes, Ask.of(self._config))
 
@@ -71,7 +72,8 @@ class MoeRtDetrTrainer:
 
 
 def build(config: MoeRtDetrConfig, work_dir: Path) -> Training:
-    """The training that a config asks for.
+    """The training that a config asks for. ``weights.json`` in the work directory lists what was
+    loaded, and the parameters of each learning-rate group.
 
     Raises DataError, CheckpointError or ConfigError.
     """
@@ -85,10 +87,12 @@ def build(config: MoeRtDetrConfig, work_dir: Path) -> Training:
     learner = make_learner(config.model, config.moe, config.language, config.classes)
     loaded = load_pretrained(learner.network, config, learner.language)
     prompts = _prompts(config) if learner.language is not None else None
-    if learner.language is not None and prompts is not None:
+    taught = any(name.startswith(LANGUAGE) for name in loaded.names)
+    if learner.language is not None and prompts is not None and not taught:
         most = max(len(frame.labels) for frame in splits[0].frames)
-        learner.language.most_objects.fill_(most)
-        teach(learner.language, prompts)
+        teach(learner.language, prompts, most)
+    report = weights_report(learner, config, loaded)
+    write_atomic(work_dir / "weights.json", json.dumps(report, indent=1))
     cost = Cost.of(learner, config)
     validation = Validation(splits[1], config, cost)
     return Training(
@@ -132,7 +136,7 @@ def evaluate(
     saved: Saved, split: DetectionSplit, request: EvalRequest, config: MoeRtDetrConfig
 ) -> tuple[EvalReport, tuple[Event, ...]]:
     """Score a checkpoint as ``config`` asks, and tell what its experts and its gate do."""
-    learner = restored(saved).to(resolve_device(config.device, 1))
+    learner = restored(saved.asked_by(config.language)).to(resolve_device(config.device, 1))
     observer = Observer(saved.classes, saved.moe)
     report = score(learner, split, request, config, observer)
     events: list[Event] = []

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -402,3 +403,45 @@ def test_what_a_watch_moves_after_a_step_is_averaged_saved_and_taken_up(
     assert resumed.metrics("train/loss").keys() == {10, 12}, "continued"
     assert float(resumed.training.model.get_buffer(counter)[0]) == sum(range(1, 13))
     assert torch.equal(resumed.weights()[counter], straight.weights()[counter])
+
+
+def spoiled(*steps: int) -> Change:
+    """No number for a loss in some steps."""
+
+    class Spoiling(NoWatch):
+        factor = 1.0
+
+        def stepping(self, point: Point) -> None:
+            self.factor = math.nan if point.step + 1 in steps else 1.0
+
+    def change(training: Training) -> Training:
+        watch, learn = Spoiling(), training.model.loss
+
+        def loss(batch: Any) -> dict[str, Tensor]:
+            values: dict[str, Tensor] = learn(batch)  # type: ignore[operator]
+            return {name: value * watch.factor for name, value in values.items()}
+
+        training.model.loss = loss  # type: ignore[assignment]
+        return dataclasses.replace(training, watch=watch)
+
+    return change
+
+
+def test_steps_without_a_gradient_are_left_out_and_counted(squares: Path, tmp_path: Path) -> None:
+    fitted = Fitted(
+        squares, tmp_path, spoiled(3, 5), epochs=1,
+        runner__max_nonfinite=2, runner__log_interval=1, runner__ema__enabled=True,
+    )  # fmt: skip
+    assert fitted.outcome.status == "finished"
+    assert fitted.metrics("train/steps_left_out") == {3: 1, 4: 1, 5: 2, 6: 2}
+    losses = fitted.metrics("train/loss")
+    assert all(math.isfinite(value) for value in losses.values())
+    assert losses[3] == losses[2], "a mean over the steps that count"
+    assert all(bool(tensor.isfinite().all()) for tensor in fitted.weights().values())
+
+
+def test_too_many_of_them_end_the_run(squares: Path, tmp_path: Path) -> None:
+    said = r"no number in 2 steps by step 5, and runner\.max_nonfinite is 1; lower the learning"
+    with pytest.raises(TrainingError, match=said):
+        Fitted(squares, tmp_path, spoiled(3, 5), epochs=1, runner__max_nonfinite=1)
+    assert not (tmp_path / "checkpoints").exists()

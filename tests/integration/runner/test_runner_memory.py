@@ -1,8 +1,10 @@
 """When memory runs out a run goes on with less, and with nothing else it does not."""
 
+import weakref
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from backend import launch
 from backend.core.errors import ConfigError, TrainingError
@@ -10,6 +12,7 @@ from backend.core.events import (
     Evaluated,
     Event,
     MetricsLogged,
+    Noted,
     Recovered,
     RunFinished,
     RunStarted,
@@ -18,9 +21,11 @@ from backend.core.sinks import MemorySink
 from backend.core.trainer import TrainOutcome
 from backend.core.workdir import WorkDir
 from backend.hardware.recovery import read_memo
+from backend.runner.processes import train
+from backend.runner.training import Training
 from backend.tracking.home import Home
 from tests.support.conformance import After, Never
-from tests.support.runner_toy import SPEC, RunnerToyConfig, RunnerToyTrainer
+from tests.support.runner_toy import KNOBS, SPEC, RunnerToyConfig, RunnerToyTrainer, build
 
 STEPS = 12
 """24 images in batches of 4, two epochs, with a state after each."""
@@ -95,6 +100,22 @@ def test_an_event_follows_the_start_of_its_attempt(squares: Path, tmp_path: Path
     assert isinstance(events[at - 1], RunStarted)
 
 
+def test_nothing_of_a_failed_attempt_is_kept(squares: Path, tmp_path: Path) -> None:
+    """Neither its model nor, through its frames, its activations."""
+    made: list[weakref.ref[nn.Module]] = []
+    alive: list[int] = []
+
+    def counted(asked: RunnerToyConfig, work_dir: Path) -> Training:
+        alive.append(sum(model() is not None for model in made))
+        training = build(asked, work_dir)
+        made.append(weakref.ref(training.model))
+        return training
+
+    asked = config(squares, "train:torch", "val:cuda")
+    train(counted, asked, lambda event: None, Never(), tmp_path, KNOBS)
+    assert alive == [0, 0, 0]
+
+
 def test_other_errors_are_never_tried_again(squares: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="says a bug"):
         fit(config(squares, "train:bug", "train:bug"), tmp_path)
@@ -120,7 +141,7 @@ def test_recovery_may_be_turned_off(squares: Path, tmp_path: Path) -> None:
 def test_a_run_stays_lowered_when_it_is_continued_and_is_still_the_same_run(
     squares: Path, tmp_path: Path
 ) -> None:
-    asked = config(squares, "train:cuda")
+    asked = config(squares, "setup:cuda")
     outcome = RunnerToyTrainer(asked, tmp_path).fit(lambda event: None, After(1))
     assert outcome.status == "stopped"
     with pytest.raises(ConfigError, match=r"had runner.batch = 4, now it is 2"):
@@ -132,7 +153,8 @@ def test_a_run_stays_lowered_when_it_is_continued_and_is_still_the_same_run(
 
 
 def test_two_processes_step_down_together(squares: Path, tmp_path: Path) -> None:
-    both = config(squares, "setup:numpy", **{"runner.processes": 2, "runner.batch": 2})
+    two = {"runner.processes": 2, "runner.batch": 2, "epochs": 1}
+    both = config(squares, "setup:numpy", **two)
     outcome, events = fit(both, tmp_path)
     assert outcome.status == "finished"
     assert recovered(events)[0].action == "runner.batch 2 -> 1, runner.accumulate 1 -> 2"
@@ -180,11 +202,24 @@ def test_a_process_that_a_person_killed_or_that_may_not_recover_is_not_started_a
 
 
 def test_a_real_limit_of_memory(squares: Path, tmp_path: Path, workers: launch.Workers) -> None:
-    """8 samples of 200 MiB, and then 4, do not fit into 600 MiB of address space; 2 do."""
-    asked = config(squares, **{"runner.batch": 8, "appetite": 200, "budget": 600})
+    """8 samples of 400 MiB, and then 4, do not fit into 1500 MiB of address space; 2 do."""
+    asked = config(squares, **{"runner.batch": 8, "appetite": 400, "budget": 1500})
     work, finished, events = supervise(asked, tmp_path, workers)
     assert finished.status == "finished", work.output_tail()
     told = recovered(events)
     assert [e.effective["runner.batch"] for e in told] == [4, 2]
     assert all(e.phase == "train" and e.kind == "host" for e in told)
     assert told[-1].requested["runner.batch"] == 8
+
+
+def test_a_run_is_scaled_to_its_tier(squares: Path, tmp_path: Path) -> None:
+    asked = config(squares, **{"hardware.auto_scale": True, "hardware.tier": "low"})
+    outcome, events = fit(asked, tmp_path)
+    assert outcome.status == "finished"
+    started, note = events[:2]
+    assert isinstance(started, RunStarted)
+    assert started.environment["tier"] == "low"
+    assert isinstance(note, Noted)
+    assert "scaled to tier low (asked for): runner.batch 4 -> 8" in note.message
+    assert "side 64 -> 480" in note.message
+    assert max(losses(events)) == 6, "24 images in batches of 8"

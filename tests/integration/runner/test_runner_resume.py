@@ -12,8 +12,8 @@ from backend.core.events import Event, MetricsLogged, Noted, RunStarted
 from backend.core.sinks import read_events
 from backend.core.workdir import WorkDir
 from backend.launch import Workers, prepare
-from backend.nn.finetune.weights import load_state, save_state
-from backend.runner.progress import state_path
+from backend.nn.finetune.weights import load_state, load_weights, save_state
+from backend.runner.progress import read_progress, state_path
 from backend.tracking.home import Home
 from tests.support.conformance import After, Never
 from tests.support.runner_toy import SPEC, RunnerToyConfig, RunnerToyTrainer
@@ -86,6 +86,21 @@ def test_killed_in_the_middle_of_an_accumulation(
     assert last(work).name == last(straight).name
     assert sha256(last(work)) == sha256(last(straight))
     assert max(logged(work)) == 16
+
+
+@pytest.mark.parametrize("files", [5, 6], ids=["checkpoint", "state"])
+def test_killed_in_the_middle_of_a_save(
+    files: int, config: RunnerToyConfig, straight: WorkDir, workers: Workers, tmp_path: Path
+) -> None:
+    """Each epoch writes the facts, the weights and the state; what was there is still whole."""
+    work = prepare(Home(tmp_path), config.replace({"kill_save": files}), SPEC)
+    assert run(workers, work) == -9
+    assert load_weights(work.path / "checkpoints/step-0000002.safetensors")
+    state = read_progress(work.path)
+    assert state is not None
+    assert state["step"] == 2
+    assert run(workers, work) == 0, work.output_tail()
+    assert sha256(last(work)) == sha256(last(straight))
 
 
 def test_losses_rates_and_metrics_are_repeated_too(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from backend.analysis.experts import Judgement, judge, judgements_of
+from backend.analysis.experts import Judgement, judge
 from backend.analysis.findings import find_findings
 from backend.core.events import Envelope, Event, ExpertsObserved, RunFinished, RunStarted
 from backend.core.experts import ExpertReport
@@ -47,12 +47,6 @@ def test_dead_experts_are_named_with_where_and_how_little() -> None:
         "query router of layer 1); motorcycle was never chosen (the token router and the query "
         "router of layer 1)"
     )
-
-
-def test_judgements_of_one_expert() -> None:
-    found = six(("token", DEAD, 0.5))
-    assert [j.rule for j in judgements_of(found, "motorcycle")] == ["dead"]
-    assert judgements_of(found, "car") == ()
 
 
 def test_collapse_is_uneven_use_by_a_sure_router() -> None:

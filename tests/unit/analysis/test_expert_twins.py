@@ -52,8 +52,8 @@ def test_the_twin_shares_everything_but_what_only_experts_have() -> None:
     found = twin(mine, dense("far", 0.9, epochs=7), dense("d", 0.4, name="other", solo_ap=False))
     assert found.run is not None
     assert (found.run.key, found.differs, found.fair, found.better) == ("d", (), True, True)
-    assert "are better than the dense model of the same cost: val/mAP50-95 0.500 against 0.400 "
-    assert "(+0.100, run d)" in found.said
+    assert "are better than the dense model of the same cost: val/mAP50-95 0.5000 " in found.said
+    assert "against 0.4000 (+0.1000, run d)" in found.said
     assert found.said.endswith("assay compare d a")
 
 

@@ -57,6 +57,7 @@ OPTIONS = {
         "--json",
     },
     "report": {"--against", "--html", "--markdown", "--json"},
+    "experts": {"--step", "--watch", "--json"},
     "promote": {
         *("--model", "--policy", "--config", "--force", "--because", "--by", "--dry-run"),
         "--json",

@@ -13,9 +13,10 @@ from dash import Dash
 import dashboard
 from backend.catalog import CATALOG
 from dashboard.app import UNREADABLE, create_app
-from dashboard.pages import PAGES, compare, compare_charts, studies
+from dashboard.pages import PAGES, compare, compare_charts, experts, studies
 from dashboard.scope import READ_AGAIN
 from dashboard.view import View
+from tests.support.expert_runs import expert_store
 from tests.support.memory_store import MemoryStore, filled_store
 
 SOURCES = sorted(Path(dashboard.__file__).parent.rglob("*.py"))
@@ -54,6 +55,7 @@ def post(app: Dash, output: str, inputs: dict[str, Any], state: dict[str, Any]) 
 def everything_drawn() -> list[Any]:
     store = filled_store()
     source = compare_charts.Source(store, CATALOG)
+    mixed, one = expert_store(2), "?run=experts-a"
     return components(
         [
             create_app(store).layout(),
@@ -61,13 +63,16 @@ def everything_drawn() -> list[Any]:
             compare_charts.draw(source, PAIR, "light", [], [])[0],
             list(compare.verdict(store, {}, "light", PAIR)),
             studies.draw(store, ["", ""], "light", [])[0],
+            experts.course(mixed, one, "0", "light", [])[2],
+            *experts.moment(mixed, CATALOG, one, "0", "light", [])[12:14],
+            experts.study(mixed, one, "0", "light", None)[0],
         ]
     )
 
 
 def test_no_graph_offers_to_send_itself_to_a_cloud() -> None:
     graphs = [c for c in everything_drawn() if type(c).__name__ == "Graph"]
-    assert len(graphs) == 6 + 4 + 4
+    assert len(graphs) == 6 + 4 + 4 + 14
     assert all(graph.config["showSendToCloud"] is False for graph in graphs)
     assert all(graph.config["displaylogo"] is False for graph in graphs)
 
@@ -88,7 +93,7 @@ def test_ids_on_a_page_are_unique() -> None:
         assert len(found) == len(set(found))
 
 
-@pytest.mark.parametrize("path", ["/", "/compare", "/studies", "/nowhere"])
+@pytest.mark.parametrize("path", ["/", "/compare", "/experts", "/studies", "/nowhere"])
 def test_every_address_serves_the_app(path: str) -> None:
     answer = create_app(filled_store()).server.test_client().get(path)
     assert answer.status_code == 200

@@ -9,6 +9,7 @@ from backend.core.records import Checkpoint, Series
 from dashboard.curves import (
     CHART_POINTS,
     POINTS,
+    RECOVERIES,
     Selection,
     Style,
     Zoom,
@@ -23,6 +24,7 @@ from dashboard.curves import (
     time_unit,
     window,
 )
+from dashboard.figures.curves import traces
 from dashboard.palette import DASHES, RUN_COLORS, run_color
 from tests.support.memory_store import filled_store
 
@@ -198,3 +200,19 @@ def test_a_runs_colour_never_changes_and_collisions_differ_by_dash() -> None:
     assert run_color("test-near-domain-03") == "#d03a2a"
     assert len(set(RUN_COLORS)) == 16
     assert len(set(DASHES)) == 4
+
+
+def test_a_recovery_is_a_mark_on_the_curve_of_its_run() -> None:
+    chosen, data = selection(["a", "b"])
+    data["b", RECOVERIES] = Series(
+        steps=(-5, 100, 9000), values=(1.0, 2.0, 3.0), times=(0.0, 1.0, 2.0)
+    )
+    lines = {one.style.key: one for one in chart(chosen, data, "train/loss").lines}
+    assert lines["a"].marks is None
+    assert lines["b"].marks is not None
+    x, y = lines["b"].marks
+    assert x.tolist() == [0, 100]  # before the curve, on it; the last one lies beyond
+    assert y == pytest.approx(np.sin(x / 50), abs=0.01)
+    assert traces(list(lines.values()))[-1]["marker"]["symbol"] == "triangle-down"
+    zoomed = chart(chosen, data, "train/loss", Zoom((50.0, 200.0), None, "Step", False))
+    assert [one.marks[0].tolist() for one in zoomed.lines if one.marks] == [[100]]

@@ -21,6 +21,12 @@ views = st.builds(
     study=st.text(max_size=10),
     comparison=st.text(max_size=10),
     q=st.text(max_size=10),
+    run=st.text(max_size=10),
+    step=st.sampled_from(["", "50", "final"]),
+    router=st.sampled_from(["", "token", "query/3"]),
+    loss=st.sampled_from(["total", "object"]),
+    other=st.text(max_size=10),
+    other_step=st.sampled_from(["", "50", "final"]),
 )
 
 

@@ -155,6 +155,16 @@ def test_data_info_may_lie_in_metadata_and_labels_be_named_otherwise(tmp_path: P
     assert [frame.id for frame in read(root).frames] == [1, 2]
 
 
+def test_paths_that_only_look_as_if_they_left_the_root(tmp_path: Path) -> None:
+    root = dair(tmp_path / "set", {"000001": SOUND, "000002": SOUND}, {"train": [1, 2]})
+    rows = [{"image_path": str(root / "image/000001.jpg")},
+            {"image_path": "label/../image/000002.jpg"}]  # fmt: skip
+    write(root / "data_info.json", rows)
+    (tmp_path / "other").mkdir()
+    frames = read(tmp_path / "other" / ".." / "set").frames
+    assert [frame.name for frame in frames] == ["image/000001.jpg", "image/000002.jpg"]
+
+
 def test_each_unusable_frame_says_why(tmp_path: Path) -> None:
     keys = [f"{n:06d}" for n in range(1, 9)]
     root = dair(tmp_path, dict.fromkeys(keys, SOUND), {"train": keys})

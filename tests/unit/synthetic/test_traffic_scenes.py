@@ -1,6 +1,7 @@
 """Synthetic traffic: what the boxes promise about the pixels, and the files about the set."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,15 @@ def test_a_second_call_finds_it_done(tmp_path: Path) -> None:
     assert marker.read_bytes() == b"mine"
     with pytest.raises(DataError, match="another version, seed or size"):
         write_traffic(root, frames=8, size=(128, 96), seed=1)
+
+
+def test_two_at_once_make_one(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        made = [pool.submit(write_traffic, tmp_path / "set", frames=8, size=(128, 96))
+                for _ in range(2)]  # fmt: skip
+        assert [one.result() for one in made] == [tmp_path / "set"] * 2
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    assert len(list((tmp_path / "set/image").iterdir())) == 8
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:

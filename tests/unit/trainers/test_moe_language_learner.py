@@ -5,7 +5,7 @@ import torch
 
 from backend.nn.moe import load_balance_loss
 from backend.trainers.moe_rtdetr.language.gate import LanguageGate
-from backend.trainers.moe_rtdetr.language.learner import balanced_where, gated_losses
+from backend.trainers.moe_rtdetr.language.learner import gated_losses
 from backend.trainers.moe_rtdetr.language.prompts import Prompt, Prompts, asked_rows
 from backend.trainers.moe_rtdetr.language.teaching import ASKED, teach
 from backend.trainers.moe_rtdetr.language.understanding import accuracy, questions, understanding
@@ -144,18 +144,6 @@ def test_routers_are_balanced_where_no_expert_is_skipped(
     ]
     torch.testing.assert_close(both, torch.stack(kinds).mean())
     assert losses(network, taught, made(PERSON))["load_balance"] == 0
-
-
-def test_leaving_out_images_keeps_padding_and_skipped_choices_out(network: MoeRtDetr) -> None:
-    allowed = torch.tensor([[True] * 6, [False, True, False, False, False, False]])
-    output = network.eval()(torch.rand(2, 3, *SIZE), gate=Gate(torch.ones(2, 6), allowed))
-    (before,) = output.routings["token"]
-    (after,) = balanced_where(output, torch.tensor([False, True])).routings["token"]
-    tokens = before.logits.shape[1]
-    assert before.counts.sum() == tokens * 2 + tokens
-    assert after.counts.tolist() == [0, tokens, 0, 0, 0, 0]
-    assert after.tokens == tokens
-    assert torch.equal(after.logits, before.logits)
 
 
 def test_a_dense_network_is_gated_by_class_only(taught: LanguageGate) -> None:

@@ -9,9 +9,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BertConfig,
     BertModel,
+    CLIPConfig,
+    CLIPModel,
     CLIPTextConfig,
     CLIPTextModel,
     PreTrainedTokenizerFast,
+    T5Config,
+    T5Model,
 )
 
 from backend.core.errors import CheckpointError, ConfigError
@@ -100,6 +104,27 @@ def test_clip_is_read_at_the_end_of_the_text(clip: Path) -> None:
     torch.testing.assert_close(found.norm(dim=1), torch.ones(2))
 
 
+def test_the_text_half_of_a_whole_clip_is_used(tmp_path: Path, clip: Path) -> None:
+    folder = tmp_path / "whole"
+    ends = {"bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0}
+    pictures = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1,
+                "num_attention_heads": 2, "image_size": 8, "patch_size": 4}  # fmt: skip
+    whole = CLIPModel(CLIPConfig(text_config={**SIZES, **ends}, vision_config=pictures))
+    text = CLIPTextModel.from_pretrained(clip, local_files_only=True)
+    found = whole.text_model.load_state_dict(text.state_dict(), strict=False)
+    assert not found.missing_keys
+    whole.save_pretrained(folder)
+    save_tokenizer(folder)
+    torch.testing.assert_close(vectors(folder, "the bus"), vectors(clip, "the bus"))
+
+
+def test_a_model_that_is_not_for_texts_alone_is_refused(bert: Path) -> None:
+    sizes = {"vocab_size": len(WORDS), "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1}
+    T5Model(T5Config(**sizes, num_heads=2)).save_pretrained(bert)
+    with pytest.raises(ConfigError, match="cannot be read as a text model"):
+        vectors(bert, "car")
+
+
 def test_texts_longer_than_the_model_are_cut_off(bert: Path) -> None:
     assert vectors(bert, "find the car " * 30).shape == (1, 16)
 
@@ -164,7 +189,7 @@ def other_model(folder: Path) -> None:
         (pickled_weights, "safetensors"),
         (cut_weights, "cannot be read"),
         (broken_config, "cannot be read"),
-        (other_model, "lacks 16 tensors"),
+        (other_model, "16 of its tensors are missing"),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_refused_in_a_sentence(

@@ -1,9 +1,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from backend.core.errors import CheckpointError
 from backend.trainers.moe_rtdetr.language.ngrams import grams
@@ -74,6 +76,13 @@ def test_no_texts() -> None:
 
 def test_the_encoder_follows_the_config() -> None:
     assert text_encoder(LanguageConfig(dimensions=300)).dimensions == 300
+
+
+def test_dimensions_beside_a_text_model_would_have_no_effect(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="text_encoder has its own"):
+        LanguageConfig(text_encoder=tmp_path, dimensions=300)
+    kept = LanguageConfig(text_encoder=tmp_path)
+    assert LanguageConfig.model_validate(kept.model_dump(mode="json")) == kept
 
 
 def test_another_encoder_than_the_gate_was_trained_on_is_refused() -> None:

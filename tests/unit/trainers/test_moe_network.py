@@ -167,7 +167,7 @@ def test_half_precision_is_for_products_only() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = net(images(), targets(3, 1))
     assert output.layers[0].logits.dtype == torch.float32
-    assert output.layers[0].boxes.dtype == torch.float32
+    assert output.layers[0].boxes.dtype == output.encoder.boxes.dtype == torch.float32
     for routing in (*output.routings["token"], *output.routings["query"]):
         assert routing.logits.dtype == routing.gates.dtype == torch.float32
     everything(output).backward()

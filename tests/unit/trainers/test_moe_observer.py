@@ -51,11 +51,14 @@ def made_output(images: int, k: int = 2, experts: int = 3, capacity: float = 0.0
         return route(torch.randn(images, count, experts), k, capacity=capacity)
 
     tokens = sum(height * width for height, width in SIZES)
-    kinds = {"token": (routing(tokens),), "query": tuple(routing(QUERIES) for _ in range(LAYERS))}
+    kinds = {}
+    if experts:
+        kinds["token"] = (routing(tokens),)
+        kinds["query"] = tuple(routing(QUERIES) for _ in range(LAYERS))
     return Output(
         layers=tuple(predicted() for _ in range(LAYERS)),
         encoder=predicted(),
-        routings=kinds if experts else {},
+        routings=kinds,
         sizes=SIZES,
     )
 
@@ -250,7 +253,7 @@ def test_what_capacity_dropped_and_what_was_not_supervised_is_told() -> None:
     assert not report.supervised
     assert any("not supervised" in note for note in report.notes)
     router = report.routers[0]
-    assert router.dropped == metrics["moe/token/dropped"] >= 0.4
+    assert router.dropped == metrics["moe/token/dropped"] >= 0.25  # 6 seats for 8
     assert metrics["moe/token/stranded"] == pytest.approx(router.dropped * router.tokens)
     assert sum(router.counts) == router.tokens
     assert any("found no seat" in note for note in report.notes)
@@ -318,7 +321,7 @@ def trained(toy: Toy, scenes: Scenes, moe: MoeConfig) -> ExpertReport:
     for _ in range(200):
         x, targets = scenes.batch()
         optimizer.zero_grad()
-        loss.losses(toy(x), targets).total.backward()
+        torch.autograd.backward(loss.losses(toy(x), targets).total)
         optimizer.step()
     observer = Observer(CLASSES, moe)
     for x, targets in (scenes.batch() for _ in range(8)):
@@ -334,6 +337,7 @@ def test_without_the_balance_loss_experts_die_and_with_it_they_come_back() -> No
     alone = trained(toy, scenes, config(**free, balance="none"))
     assert alone.routers[0].dead
     assert any("query/0: dead experts" in note for note in alone.notes)
+    assert "never chosen" in " ".join(alone.notes)
     balanced = trained(toy, scenes, config(**free, load_balance_weight=1))
     assert balanced.routers[0].dead == ()
     assert not any("dead" in note for note in balanced.notes)

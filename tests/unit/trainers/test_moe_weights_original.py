@@ -77,7 +77,7 @@ class Backbone(nn.Module):
         x = nn.functional.max_pool2d(x, 3, 2, 1)
         maps = []
         for stage in self.res_layers:
-            x = stage.blocks[0](x)  # type: ignore[index, union-attr, operator]
+            x = stage.blocks[0](x)  # type: ignore[index, operator]
             maps.append(x)
         return maps[1:]
 

@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from transformers.models.rt_detr.modeling_rt_detr_resnet import RTDetrResNetBackbone
 from transformers.utils import logging
 
 from backend.core.errors import CheckpointError
+from backend.trainers.moe_rtdetr.model.build import BACKBONES, detector_config
+from backend.trainers.moe_rtdetr.model.compatible import likely_preset
 from backend.trainers.moe_rtdetr.model.sources import HUB
 from backend.trainers.moe_rtdetr.model.weights import load_pretrained
+from backend.trainers.moe_rtdetr.spec import ModelConfig
 from tests.support.rtdetr_sources import (
     config_of,
     detector,
@@ -120,6 +124,30 @@ def test_another_preset_is_recognised(
             state[name] = torch.zeros(1)
     torch.save({"model": state}, tmp_path / "other.pth")
     refused(tmp_path / "other.pth", f"look like {likely}, but model.preset is tiny")
+
+
+def test_query_selection_without_classes(tmp_path: Path) -> None:
+    """The original code can score tokens by one number; ours scores them by class."""
+    state = original_state(detector())
+    for name in ("decoder.enc_score_head.weight", "decoder.enc_score_head.bias"):
+        state[name] = state[name][:1]
+    torch.save({"model": state}, tmp_path / "agnostic.pth")
+    refused(tmp_path / "agnostic.pth", r"enc_score_head\.weight is \[1, 64\] there and \[6, 64\]")
+
+
+def test_weights_without_a_place(tmp_path: Path) -> None:
+    name = "backbone.res_layers.9.blocks.0.branch2a.conv.weight"
+    torch.save({name: torch.zeros(1)}, tmp_path / "odd.pth")
+    refused(tmp_path / "odd.pth", "none of its tensors has a place in this network")
+
+
+@pytest.mark.parametrize("preset", BACKBONES)
+def test_every_preset_recognises_itself(preset: str) -> None:
+    model = ModelConfig.model_validate({"preset": preset})
+    with torch.device("meta"):
+        backbone = RTDetrResNetBackbone(detector_config(model, 6).backbone_config)
+    state = {f"model.backbone.model.{name}": t for name, t in backbone.state_dict().items()}
+    assert likely_preset(state) == preset
 
 
 def test_weights_that_are_no_numbers(tmp_path: Path) -> None:

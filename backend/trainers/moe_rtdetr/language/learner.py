@@ -1,20 +1,17 @@
 """The loss of stage 2: what was not asked for is not there."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from backend.nn.moe import Routing
 from backend.nn.moe.class_losses import Target
 from backend.trainers.moe_rtdetr.language.gate import ASKED_FROM, LanguageGate
 from backend.trainers.moe_rtdetr.language.teaching import ASKED
 from backend.trainers.moe_rtdetr.model.batch import Batch
 from backend.trainers.moe_rtdetr.model.criterion import Criterion, asked_targets
 from backend.trainers.moe_rtdetr.model.network import MoeRtDetr
-from backend.trainers.moe_rtdetr.model.outputs import Output
 
 
 def gated_losses(
@@ -23,8 +20,8 @@ def gated_losses(
     """The losses of stage 1 on the objects asked for, and the gate's own; see ``Prompter``.
 
     The detection loss does not reach the gate: what a prompt means follows from its words, and a
-    detector's false alarms must not teach the gate to doubt a class. The routers are balanced
-    on images for which no expert is skipped.
+    detector's false alarms must not teach the gate to doubt a class. Routers are
+    balanced on images for which no expert is skipped, see ``load_balance_loss``.
     """
     asked = torch.stack([target[ASKED] for target in batch.targets])
     logits = gate(batch.prompts)
@@ -35,8 +32,6 @@ def gated_losses(
     wanted = asked.where(followed, True)
     targets = _asked_only(batch.targets, wanted)
     output = network(batch.images, targets, gate=chosen)
-    if chosen.allowed is not None:
-        output = balanced_where(output, chosen.allowed.all(1))
     losses = dict(criterion.losses(output, targets).logged())
     own = gate.config.weight * _relevance_loss(logits, asked, spoken)
     right = ((relevance >= ASKED_FROM) == wanted).all(1).float().mean()
@@ -48,29 +43,6 @@ def _asked_only(targets: Sequence[Target], wanted: Tensor) -> list[Target]:
         {name: value for name, value in target.items() if name != ASKED} for target in targets
     ]
     return asked_targets(plain, wanted)
-
-
-def balanced_where(output: Output, whole: Tensor) -> Output:
-    """The same output, whose routings leave out images that are not ``whole``, bool [B].
-
-    A gate that skips experts leaves the others all tokens; balancing that would drive the
-    router away from the very experts that are asked for.
-    """
-    routings = {
-        name: tuple(_masked(routing, whole) for routing in layers)
-        for name, layers in output.routings.items()
-    }
-    return replace(output, routings=routings)
-
-
-def _masked(routing: Routing, whole: Tensor) -> Routing:
-    mask = whole.unsqueeze(1).expand(routing.selected.shape[:-1])
-    if routing.mask is not None:
-        mask = mask & routing.mask
-    active = mask.unsqueeze(-1).expand_as(routing.selected)
-    if routing.active is not None:
-        active = active & routing.active
-    return replace(routing, mask=mask, active=active)
 
 
 def _relevance_loss(logits: Tensor, asked: Tensor, spoken: Tensor) -> Tensor:

@@ -16,6 +16,11 @@ from backend.core.errors import ConfigError
 
 Pooling = Literal["end", "first", "mean"]
 
+_UNREADABLE = (
+    *(OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError),
+    SafetensorError,
+)
+
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 """Without one of these transformers makes up a tokenizer that knows no word."""
 
@@ -38,32 +43,28 @@ class LocalText:
         """From a folder with a model in safetensors and its tokenizer. Raises ConfigError."""
         _check_folder(folder)
         try:
-            kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
-            pooling: Pooling = "end" if kind.startswith("clip") else _pooling(folder)
-            maker = CLIPTextModel if pooling == "end" else AutoModel
-            model, found = maker.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-            )
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            ImportError,
-            RuntimeError,
-            SafetensorError,
-        ) as error:
+            encoder = cls._read(folder)
+            encoder(["one text"], torch.device("cpu"))
+        except _UNREADABLE as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ConfigError(
                 f"language.text_encoder: {folder} cannot be read as a text model with weights in "
                 f"safetensors and a tokenizer ({reason})"
             ) from error
+        return encoder
+
+    @classmethod
+    def _read(cls, folder: Path) -> "LocalText":
+        kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
+        pooling: Pooling = "end" if kind.startswith("clip") else _pooling(folder)
+        maker = CLIPTextModel if pooling == "end" else AutoModel
+        model, found = maker.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
         missing = [name for name in found["missing_keys"] if not name.startswith("pooler.")]
         if missing:
-            raise ConfigError(
-                f"language.text_encoder: {folder} lacks {len(missing)} tensors of its model, for "
-                f"example {missing[0]}; save it again with all weights"
-            )
+            raise ValueError(f"{len(missing)} of its tensors are missing, such as {missing[0]}")
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         return cls(model, tokenizer, pooling)
 
     @property

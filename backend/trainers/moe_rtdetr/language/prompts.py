@@ -58,7 +58,7 @@ class Prompts:
         self.everything = Phrase("everything", words.EVERYTHING, frozenset(range(len(classes))))
         forms = [form for phrase in (*self.classes, *self.groups) for form in phrase.forms]
         self._taken = frozenset(chain(*forms, *(form.split() for form in forms)))
-        self._unknown = tuple(word for word in words.UNKNOWN if word not in spoken)
+        self._unknown = tuple(word for word in words.UNKNOWN if word not in forms)
 
     @property
     def phrases(self) -> tuple[Phrase, ...]:
@@ -89,7 +89,7 @@ class Prompts:
 
     def unknown(self) -> Prompt:
         """For something that is none of the classes."""
-        word = random.choice(self._unknown) if random.random() < 0.5 else _babble()
+        word = random.choice(self._unknown) if random.random() < 0.5 else self._invented()
         return self._prompt(Phrase("unknown", (word,), frozenset()))
 
     def held_out(self) -> tuple[Prompt, ...]:
@@ -122,11 +122,21 @@ class Prompts:
         return ("" if chinese else " ").join([*before, text, *after])
 
     def _filler(self, chinese: bool) -> str:
+        if not chinese and random.random() < 0.5:
+            return self._invented()
         while True:
-            if chinese:
-                word = chr(random.randrange(0x4E00, 0x9FA6))
-            else:
-                word = random.choice(words.FILLER) if random.random() < 0.5 else _babble()
+            word = (
+                chr(random.randrange(0x4E00, 0x9FA6)) if chinese else random.choice(words.FILLER)
+            )
+            if word not in self._taken:
+                return word
+
+    def _invented(self) -> str:
+        """A word that does not exist, most likely, and is none of ours."""
+        while True:
+            letters = random.choices("bcdfghjklmnprstvwz", k=4), random.choices("aeiou", k=4)
+            syllables = "".join(chain.from_iterable(zip(*letters, strict=True)))
+            word = syllables[: random.randint(2, 8)]
             if word not in self._taken:
                 return word
 
@@ -155,12 +165,6 @@ def _said(template: str, forms: Sequence[str], chinese: bool) -> str:
     *first, last = forms
     comma, conjunction = ("、", "和") if chinese else (", ", " and ")
     return template.format(comma.join(first) + conjunction + last if first else last)
-
-
-def _babble() -> str:
-    """A word that does not exist, most likely."""
-    letters = random.choices("bcdfghjklmnprstvwz", k=4), random.choices("aeiou", k=4)
-    return "".join(chain.from_iterable(zip(*letters, strict=True)))[: random.randint(2, 8)]
 
 
 def asked_rows(prompts: Sequence[Prompt], classes: int) -> Tensor:

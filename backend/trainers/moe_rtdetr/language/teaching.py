@@ -67,7 +67,7 @@ class Prompter:
             return self._prompts.all() if random.random() < 0.5 else Prompt("", every)
         if random.random() < _UNKNOWN:
             return self._prompts.unknown()
-        wanted = random.choice(present) if present and random.random() < 0.5 else None
+        wanted = random.choice(sorted(set(present))) if present and random.random() < 0.5 else None
         return self._prompts.asking(wanted)
 
 

@@ -52,7 +52,7 @@ class Losses:
         """Scalars by name: ``loss`` is trained on, the others are its parts, unweighted."""
         found = {
             "loss": self.total,
-            "detection_loss": self.detection.total.sum(),
+            "detection_loss": self.detection.whole,
             "vfl_loss": self.detection.vfl.sum(),
             "bbox_loss": self.detection.bbox.sum(),
             "giou_loss": self.detection.giou.sum(),
@@ -81,18 +81,14 @@ class Criterion(nn.Module):
         self.settings = LossSettings()
         self.register_buffer("groups", groups, persistent=False)
 
-    def losses(
-        self, output: Output, targets: Sequence[Target], asked: Tensor | None = None
-    ) -> Losses:
-        """The losses of a batch, or of its targets of the classes ``asked`` for [B, C] only.
+    def losses(self, output: Output, targets: Sequence[Target]) -> Losses:
+        """The losses of a batch, whose denoising queries were made from the same targets.
 
         In training the number of targets is averaged over processes, which must then all call
         this. Raises TrainingError for a class that the model does not have.
         """
         with torch.autocast(output.encoder.logits.device.type, enabled=False):
             _check_labels(targets, output.encoder.logits.shape[-1])
-            if asked is not None:
-                output, targets = _only_asked(output, targets, asked)
             return self._losses(output, targets)
 
     def _losses(self, output: Output, targets: Sequence[Target]) -> Losses:
@@ -109,24 +105,19 @@ class Criterion(nn.Module):
             found = found + more
         members = functional.one_hot(labels, output.encoder.logits.shape[-1])
         found = replace(found, targets=members.sum(0))
-        total = found.total.sum()
-        losses = Losses(total, found, normaliser, matchings[len(output.layers) - 1])
+        losses = Losses(found.whole, found, normaliser, matchings[len(output.layers) - 1])
+        return self._routed(losses, output, targets)
+
+    def _routed(self, losses: Losses, output: Output, targets: Sequence[Target]) -> Losses:
+        """The same with each expert's share and the routers' losses."""
         if self.groups is None or not output.routings:
             return losses
-        routing = routing_losses(output, targets, losses.last, self.groups.argmax(0))
-        more_total = weighted(
-            self.moe,
-            routing.load_balance,
-            routing.z_loss,
-            routing.query.mean,
-            routing.token.mean,
+        found = routing_losses(output, targets, losses.last, self.groups.argmax(0))
+        routers = weighted(
+            self.moe, found.load_balance, found.z_loss, found.query.mean, found.token.mean
         )
-        return replace(
-            losses,
-            total=total + more_total,
-            experts=found.by_expert(self.groups),
-            routing=routing,
-        )
+        experts = losses.detection.by_expert(self.groups)
+        return replace(losses, total=losses.total + routers, experts=experts, routing=found)
 
     def _detection(
         self,
@@ -168,24 +159,6 @@ def asked_targets(targets: Sequence[Target], asked: Tensor) -> list[Target]:
         {name: values[wanted[target["class_labels"]]] for name, values in target.items()}
         for target, wanted in zip(targets, asked, strict=True)
     ]
-
-
-def _only_asked(
-    output: Output, targets: Sequence[Target], asked: Tensor
-) -> tuple[Output, list[Target]]:
-    """Denoising queries that were made from other targets are to find nothing."""
-    kept = asked_targets(targets, asked)
-    if output.denoising is None:
-        return output, kept
-    matching = []
-    for (query, target), known, wanted in zip(
-        output.denoising.matching, targets, asked, strict=True
-    ):
-        keep = wanted[known["class_labels"]]
-        place = keep.cumsum(0) - 1
-        matching.append((query[keep[target]], place[target[keep[target]]]))
-    denoising = replace(output.denoising, matching=tuple(matching))
-    return replace(output, denoising=denoising), kept
 
 
 def _known(denoising: Denoising, targets: Sequence[Target]) -> Matching:

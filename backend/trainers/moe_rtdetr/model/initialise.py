@@ -1,10 +1,11 @@
 """First weights for training from scratch.
 
-transformers draws weights and the gains of batch norms from N(0, 0.01), from which a small run
-does not recover (AP 0.03 against 0.38 after the same steps). Here norms start as the identity,
-convolutions with He's and linear layers with Glorot's variance, and boxes where their query was
-selected. What the library sets on purpose stays: the sampling pattern of deformable attention,
-and class logits that start rare.
+transformers draws linear weights and the gains of batch norms from N(0, 0.01), from which a small
+run does not recover (AP 0.03 against 0.38 after the same steps). Here norms start as the
+identity, linear layers with Glorot's variance, and boxes where their query was selected. The rest
+stays as the library has it: the sampling pattern of deformable attention, class logits that start
+rare, and convolutions: those before the encoder's batch norms are small, and learn faster so
+(detection loss after 200 small steps 6.3, torch's own start 8.1, He's 9.9).
 """
 
 import math
@@ -19,7 +20,7 @@ KEPT = ("sampling_offsets", "attention_weights")
 
 @torch.no_grad()
 def initialise(network: MoeRtDetr) -> None:
-    """Draw the weights that transformers has drawn anew, from torch's global generator."""
+    """Start norms, linear layers and heads anew, from torch's global generator."""
     detector = network.detector
     for name, module in detector.named_modules():
         if not name.endswith(KEPT):
@@ -34,9 +35,7 @@ def initialise(network: MoeRtDetr) -> None:
 
 
 def _start(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    elif isinstance(module, (nn.BatchNorm2d, nn.LayerNorm)):
+    if isinstance(module, (nn.BatchNorm2d, nn.LayerNorm)):
         module.reset_parameters()
     elif isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)

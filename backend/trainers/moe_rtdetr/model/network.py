@@ -16,7 +16,7 @@ from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2Model, RT
 
 from backend.nn.moe import Router, group_matrix
 from backend.nn.moe.class_losses import Target
-from backend.trainers.moe_rtdetr.model.adapted import HybridEncoder, ScoreHead
+from backend.trainers.moe_rtdetr.model.adapted import BoxHead, HybridEncoder, ScoreHead
 from backend.trainers.moe_rtdetr.model.experts import box_head, class_head, token_layer
 from backend.trainers.moe_rtdetr.model.gating import Pass, Routed, class_term, mixture
 from backend.trainers.moe_rtdetr.model.names import dense_name, part_of
@@ -45,6 +45,7 @@ class MoeRtDetr(nn.Module):
         self.tokens = token_layer(config.encoder_hidden_dim, moe)
         self.detector = RTDetrV2Model(config)
         self.detector.encoder = HybridEncoder(config)
+        self.detector.enc_bbox_head = BoxHead(config.d_model, config.d_model, 4, num_layers=3)
         self.detector.enc_score_head = ScoreHead(config.d_model, len(classes), self.call)
         layers = range(config.decoder_layers)
         self.detector.decoder.bbox_embed = nn.ModuleList(
@@ -113,8 +114,7 @@ class MoeRtDetr(nn.Module):
         """Query selection, denoising queries and decoder, on tokens [B, L, d]."""
         levels = torch.split(tokens, [height * width for height, width in sizes], 1)
         maps = [
-            one.mT.reshape(*one.mT.shape[:2], *size)
-            for one, size in zip(levels, sizes, strict=True)
+            one.mT.reshape(len(images), -1, *size) for one, size in zip(levels, sizes, strict=True)
         ]
         labels = None
         if self.training and targets is not None:

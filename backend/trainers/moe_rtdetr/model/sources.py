@@ -77,7 +77,7 @@ def read_folder(folder: Path) -> Source:
         )
     kind = _kind(folder)
     try:
-        with _quiet(), torch.random.fork_rng(devices=[]):
+        with quiet(), torch.random.fork_rng(devices=[]):
             model, info = LOADERS[kind].from_pretrained(
                 folder, local_files_only=True, output_loading_info=True, dtype=torch.float32
             )
@@ -133,7 +133,7 @@ def _from_hub(name: str, model: ModelConfig) -> Source:
             f"is downloaded unless model.allow_download is true; offline, give {_WAYS}"
         )
     try:
-        with online(), _quiet():
+        with online(), quiet():
             folder = Path(snapshot_download(name, allow_patterns=list(_FILES)))
     except Exception as error:
         raise CheckpointError(
@@ -150,7 +150,7 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Neither progress bars nor a report of keys on the terminal; ours is more exact."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -253,12 +253,13 @@ def _notes(loaded: Loaded, rows: ClassRows | None, where: str) -> Iterator[str]:
         (loaded.unexpected, "unexpected tensors in these weights, left out"),
     ):
         if names:
-            yield f"{len(names)} {what}: {_some(names)}"
+            yield f"{len(names)} {what}: {some(names)}"
     if loaded.adapted:
         yield f"class outputs copied by name: {', '.join(loaded.adapted)}"
     if rows and rows.note:
         yield rows.note
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first few, for a sentence."""
     return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
