@@ -15,7 +15,14 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from backend.core.events import Envelope, MetricsLogged, Noted, RunFinished, RunStarted
+from backend.core.events import (
+    Envelope,
+    MetricsLogged,
+    Noted,
+    Recovered,
+    RunFinished,
+    RunStarted,
+)
 
 
 class TrainingProgress:
@@ -93,6 +100,8 @@ class TrainingReader:
             return  # told before, when the run was interrupted
         elif isinstance(event, Noted) and event.level == "warning":
             self._owner.say(f"  {self._label}: {event.message}")
+        elif isinstance(event, Recovered):
+            self._owner.say(f"  {self._label}: memory ran out ({event.cause}); {event.action}")
         elif isinstance(event, RunFinished):
             best = "" if self._best is None else f", best {self._headline} {self._best:.3f}"
             reason = f": {event.reason}" if event.status == "failed" else ""

@@ -72,6 +72,11 @@ class Routing:
             return self.selected.new_tensor(0)
         return (self.dropped.any(-1) & ~self.active.any(-1)).sum()
 
+    def unpruned(self) -> "Routing":
+        """The same without tokens that may not use every expert: balancing those would push
+        towards experts that are to be skipped."""
+        return self if self.allowed is None else self.only(self.allowed.all(-1))
+
     def only(self, tokens: Tensor) -> "Routing":
         """The same with all other tokens treated as padding; ``tokens`` broadcasts to [...]."""
         kept = tokens.expand_as(self.selected[..., 0])
@@ -240,7 +245,8 @@ class Router(nn.Module):
                 logits, self.k, mask, push=push, allowed=allowed, capacity=self.capacity
             )
         if self.training and self.bias_rate:
-            self._load = routing.counts if self._load is None else self._load + routing.counts
+            counts = routing.unpruned().counts
+            self._load = counts if self._load is None else self._load + counts
         return routing
 
     def _push(self, logits: Tensor) -> Tensor | None:
@@ -271,8 +277,7 @@ def load_balance_loss(routing: Routing) -> Tensor:
     opposite collapses would cancel. Tokens that may not use every expert are left out, or the
     loss would push them towards those.
     """
-    if routing.allowed is not None:
-        routing = routing.only(routing.allowed.all(-1))
+    routing = routing.unpruned()
     usage = routing.counts / routing.counts.sum().clamp(min=1)
     mean_p = routing.total(routing.probabilities) / routing.tokens.clamp(min=1)
     return routing.experts * (usage * mean_p).sum()

@@ -36,13 +36,19 @@ class Asked:
 
 
 def language_report(
-    learner: Learner, split: DetectionSplit, ask: Ask, prompts: Prompts
+    learner: Learner,
+    split: DetectionSplit,
+    ask: Ask,
+    prompts: Prompts,
+    stage1_map: float | None = None,
 ) -> LanguageReport:
     """Every class, every group and everything asked for, against asking for nothing."""
     assert learner.language is not None
     understood = accuracy(learner.language, prompts)
     asked = Asked(learner, split, ask)
-    return evaluate_language(asked, to_coco(split), questions(prompts), understood, split.split)
+    return evaluate_language(
+        asked, to_coco(split), questions(prompts), understood, split.split, stage1_map
+    )
 
 
 @contextmanager

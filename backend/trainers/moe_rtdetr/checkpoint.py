@@ -40,6 +40,7 @@ class Saved:
     libraries: Mapping[str, str]
     step: int = 0
     epoch: int = 0
+    text_encoder: str = ""
 
     def asked_by(self, language: LanguageConfig) -> Self:
         """The same, where prompts are followed as this config wants it."""
@@ -47,8 +48,10 @@ class Saved:
         return replace(self, language=self.language.model_copy(update=used))
 
 
-def facts_of(config: MoeRtDetrConfig) -> dict[str, object]:
-    """What a checkpoint says of itself. ``pretrained`` is left out: its weights are inside."""
+def facts_of(config: MoeRtDetrConfig, text_encoder: str = "") -> dict[str, object]:
+    """What a checkpoint says of itself; ``text_encoder`` is the digest of what reads prompts.
+
+    ``pretrained`` is left out: its weights are inside."""
     model = config.model.model_dump(mode="json") | {"pretrained": "none", "allow_download": False}
     return {
         "trainer": SPEC.kind,
@@ -57,6 +60,7 @@ def facts_of(config: MoeRtDetrConfig) -> dict[str, object]:
         "moe": config.moe.model_dump(mode="json"),
         "experts": list(config.moe.named_groups),
         "language": config.language.model_dump(mode="json"),
+        "text_encoder": text_encoder,
         "libraries": {name: version(name) for name in ("torch", "transformers")},
     }
 
@@ -79,6 +83,7 @@ def read_checkpoint(path: Path) -> Saved:
             libraries=dict(facts["libraries"]),  # type: ignore[call-overload]
             step=int(str(facts.get("step", 0))),
             epoch=int(str(facts.get("epoch", 0))),
+            text_encoder=str(facts.get("text_encoder", "")),
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise CheckpointError(

@@ -137,13 +137,19 @@ def score(
         predictions=str(out / "predictions.json"),
         ground_truth=str(out / "ground_truth.json"),
         evidence=str(out / "evidence.npz"),
-        warnings=(*split.notes, *found.warnings),
+        warnings=(*split.notes, *_misunderstood(learner, config), *found.warnings),
     )
 
 
 def write_experts(out: Path, report: ExpertReport) -> None:
     """``experts.json`` beside the predictions."""
     write_atomic(out / "experts.json", report.model_dump_json(indent=1))
+
+
+def _misunderstood(learner: Learner, config: MoeRtDetrConfig) -> tuple[str, ...]:
+    if learner.language is None or not config.prompt:
+        return ()
+    return learner.language.warnings([config.prompt])
 
 
 def _shown(split: DetectionSplit) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from backend.core.errors import CheckpointError
 from backend.trainers.moe_rtdetr.checkpoint import LANGUAGE, NETWORK, Saved
 from backend.trainers.moe_rtdetr.language.gate import LanguageGate
 from backend.trainers.moe_rtdetr.language.learner import gated_losses
+from backend.trainers.moe_rtdetr.language.text import check_encoder
 from backend.trainers.moe_rtdetr.model.batch import Batch
 from backend.trainers.moe_rtdetr.model.build import build_network
 from backend.trainers.moe_rtdetr.model.criterion import Criterion
@@ -54,6 +55,8 @@ def make_learner(
 
 def restored(saved: Saved) -> Learner:
     """The learner of a checkpoint, in evaluation mode. Raises CheckpointError."""
+    if saved.language.enabled:
+        check_encoder(saved.language, saved.text_encoder)
     learner = make_learner(saved.model, saved.moe, saved.language, saved.classes)
     wrong = learner.load_state_dict(dict(saved.weights), strict=False)
     names = [*wrong.missing_keys, *wrong.unexpected_keys]

@@ -20,9 +20,18 @@ from backend.runner.training import Data, NoWatch, Point, Training
 from backend.trainers.moe_rtdetr.asking import language_report
 from backend.trainers.moe_rtdetr.checkpoint import LANGUAGE, Saved, facts_of, read_checkpoint
 from backend.trainers.moe_rtdetr.data import Frames, Sample, collate
-from backend.trainers.moe_rtdetr.evaluation import Ask, conditions, score, solo_ap, write_experts
+from backend.trainers.moe_rtdetr.evaluation import (
+    Ask,
+    conditions,
+    look,
+    score,
+    scores_of,
+    solo_ap,
+    write_experts,
+)
 from backend.trainers.moe_rtdetr.language.prompts import Prompts
 from backend.trainers.moe_rtdetr.language.teaching import Prompter, teach
+from backend.trainers.moe_rtdetr.language.text import encoder_digest
 from backend.trainers.moe_rtdetr.learner import Learner, make_learner, restored
 from backend.trainers.moe_rtdetr.model.batch import Batch
 from backend.trainers.moe_rtdetr.model.weights import load_pretrained
@@ -108,7 +117,7 @@ def build(config: MoeRtDetrConfig, work_dir: Path) -> Training:
         parts=parts_of(learner, config, loaded),
         validate=validation,
         evaluate=partial(_final, config, splits[1], work_dir),
-        facts=facts_of(config),
+        facts=facts_of(config, encoder_digest(config.language) if config.language.enabled else ""),
         source=loaded.source,
         packages=("transformers",),
         notes=(
@@ -154,7 +163,8 @@ def evaluate(
         events.append(ExpertsObserved(report=experts, final=True))
     if learner.language is not None and not config.prompt:
         prompts = Prompts(saved.classes, saved.moe.named_groups)
-        language = language_report(learner, split, Ask.of(config), prompts)
+        first = _stage_one_map(split, config)
+        language = language_report(learner, split, Ask.of(config), prompts, first)
         write_atomic(Path(request.out) / "language.json", language.model_dump_json(indent=1))
         events.append(
             MetricsLogged(step=saved.step, epoch=saved.epoch, metrics=language.metrics())
@@ -170,6 +180,18 @@ def _final(
         out=str(work_dir / EVALUATION),
     )  # fmt: skip
     return evaluate(read_checkpoint(best), split, request, config)
+
+
+def _stage_one_map(split: DetectionSplit, config: MoeRtDetrConfig) -> float | None:
+    """What the checkpoint that stage 2 started from reaches here; None if it is gone."""
+    path = Path(config.model.pretrained)
+    if not config.language.enabled or not path.is_file():
+        return None
+    saved = read_checkpoint(path)
+    if saved.classes != split.classes:
+        return None
+    learner = restored(saved).to(resolve_device(config.device, 1))
+    return scores_of(split, look(learner, split, Ask.of(config))).metrics[SPEC.primary]
 
 
 def _check_objects(split: DetectionSplit) -> None:

@@ -57,6 +57,9 @@ OPTIONS = {
         "--json",
     },
     "report": {"--against", "--html", "--markdown", "--json"},
+    "dataset check": {"--split", "--classes", "--class-map", "--anyway", "--json"},
+    "dataset convert": {"--split", "--classes", "--class-map", "--anyway", "--copy"},
+    "hardware": {"--json"},
     "experts": {"--step", "--watch", "--json"},
     "promote": {
         *("--model", "--policy", "--config", "--force", "--because", "--by", "--dry-run"),

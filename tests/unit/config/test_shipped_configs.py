@@ -5,10 +5,14 @@ from pathlib import Path
 import pytest
 
 from backend.catalog import CATALOG, json_schema, load_config
+from backend.config.compose import load_yaml
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 RUNNABLE = sorted([*(CONFIGS / "train").glob("*.yaml"), *(CONFIGS / "demo").glob("*.yaml")])
-GIVEN = {"data": "data.yaml", "model": "model.safetensors"}
+GIVEN = {
+    "yolo": {"data": "data.yaml", "model": "model.safetensors"},
+    "moe_rtdetr": {"data": "traffic"},
+}
 
 
 def test_there_is_one_runnable_file_per_trainer() -> None:
@@ -17,7 +21,8 @@ def test_there_is_one_runnable_file_per_trainer() -> None:
 
 @pytest.mark.parametrize("path", RUNNABLE, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_shipped_configs_validate(path: Path) -> None:
-    load_config(path, GIVEN if path.parent.name == "demo" else None)
+    given = GIVEN[str(load_yaml(path)["kind"])] if path.parent.name == "demo" else None
+    load_config(path, given)
 
 
 @pytest.mark.parametrize("kind", CATALOG)
