@@ -114,8 +114,8 @@ def solo_panel(drawn: Figures, run: Run, final: ExpertReport | None) -> Any:
     """What each expert can do alone, as the final evaluation measured it."""
     title = "Experts alone"
     if final is None or "alone" not in drawn:
-        text = ("AP of each expert alone is measured once, in the final evaluation (solo_ap: "
-                "true); there is none yet.")  # fmt: skip
+        text = ("AP of each expert alone is measured once, in the final evaluation (analyze: "
+                "final); there is none yet.")  # fmt: skip
         return panel(title, dmc.Text(text, size="sm", c="dimmed"))
     found = solo(final)
     said = ""

@@ -172,7 +172,11 @@ class MoeRtDetrConfig(TrainConfig):
     prompt: str = Field("", description="What evaluations ask for; empty: everything.")
     conf: float = Field(0.001, ge=0, lt=1, description="Confidence floor of evaluations.")
     max_det: int = Field(100, ge=1, le=1000)
-    solo_ap: bool = Field(True, description="Measure each expert alone in the final evaluation.")
+    analyze: Literal["final", "always", "never"] = Field(
+        "final",
+        description="Evaluations that also look at each expert alone and at each prompt, "
+        "which takes further passes: the run's last one, all, none.",
+    )
     runner: RunnerConfig = RunnerConfig.model_validate(
         {"clip": 0.1, "ema": {"enabled": True}, "schedule": {"warmup_steps": 500, "final": 0.02}}
     )

@@ -63,7 +63,8 @@ class MoeRtDetrTrainer:
         Raises DataError and CheckpointError.
         """
         saved = read_checkpoint(Path(request.checkpoint))
-        return evaluate(saved, self._split(request, saved.classes), request, self._config)[0]
+        split = self._split(request, saved.classes)
+        return evaluate(saved, split, request, self._config, self._config.analyze == "always")[0]
 
     def conditions(self, request: EvalRequest) -> Conditions:
         """What ``evaluate`` would be made under. Raises DataError."""
@@ -142,9 +143,14 @@ class Balance(NoWatch):
 
 
 def evaluate(
-    saved: Saved, split: DetectionSplit, request: EvalRequest, config: MoeRtDetrConfig
+    saved: Saved,
+    split: DetectionSplit,
+    request: EvalRequest,
+    config: MoeRtDetrConfig,
+    analyze: bool,
 ) -> tuple[EvalReport, tuple[Event, ...]]:
-    """Score a checkpoint as ``config`` asks, and tell what its experts and its gate do."""
+    """Score a checkpoint as ``config`` asks, and tell what its experts do; ``analyze``: also
+    each expert alone and, with a language gate, each prompt."""
     learner = restored(saved.asked_by(config.language)).to(resolve_device(config.device, 1))
     observer = Observer(saved.classes, saved.moe)
     report = score(learner, split, request, config, observer)
@@ -156,12 +162,12 @@ def evaluate(
             "per_class": {name: row["mAP50-95"] for name, row in report.per_class.items()},
             "gflops": cost.gflops,
             "dense_gflops": cost.dense_gflops,
-            "solo_ap": solo_ap(learner, split, Ask.of(config)) if config.solo_ap else None,
+            "solo_ap": solo_ap(learner, split, Ask.of(config)) if analyze else None,
         }
         experts = experts.model_copy(update=told)
         write_experts(Path(request.out), experts)
         events.append(ExpertsObserved(report=experts, final=True))
-    if learner.language is not None and not config.prompt:
+    if learner.language is not None and analyze and not config.prompt:
         prompts = Prompts(saved.classes, saved.moe.named_groups)
         first = _stage_one_map(split, config)
         language = language_report(learner, split, Ask.of(config), prompts, first)
@@ -179,7 +185,7 @@ def _final(
         checkpoint=str(best), data=str(config.data), split=split.split,
         out=str(work_dir / EVALUATION),
     )  # fmt: skip
-    return evaluate(read_checkpoint(best), split, request, config)
+    return evaluate(read_checkpoint(best), split, request, config, config.analyze != "never")
 
 
 def _stage_one_map(split: DetectionSplit, config: MoeRtDetrConfig) -> float | None:

@@ -109,7 +109,7 @@ def test_weights_of_an_earlier_run_train_at_the_pretrained_rate(
     trained: tuple[Path, list[Event]], smallest: MoeRtDetrConfig, tmp_path: Path
 ) -> None:
     best = next(e.report.checkpoint for e in trained[1] if isinstance(e, Evaluated))
-    again = smallest.replace({"model.pretrained": best, "epochs": 1, "solo_ap": False})
+    again = smallest.replace({"model.pretrained": best, "epochs": 1, "analyze": "never"})
     declared = next(e for e in fit(again, tmp_path) if isinstance(e, FreezeReported))
     assert {group.lr for group in declared.groups} == {smallest.pretrained_lr}
 
@@ -128,7 +128,7 @@ def test_balance_by_bias_moves_the_choice_and_is_saved(
 ) -> None:
     from backend.nn.finetune.weights import load_weights
 
-    changed = {"moe.balance": "bias", "moe.bias_rate": 0.01, "epochs": 1, "solo_ap": False}
+    changed = {"moe.balance": "bias", "moe.bias_rate": 0.01, "epochs": 1, "analyze": "never"}
     events = fit(smallest.replace(changed), tmp_path)
     best = next(e.report.checkpoint for e in events if isinstance(e, Evaluated))
     weights, _ = load_weights(Path(best))
@@ -141,7 +141,7 @@ def test_balance_by_bias_moves_the_choice_and_is_saved(
 def test_top_k_decides_how_many_experts_answer(
     smallest: MoeRtDetrConfig, tmp_path: Path, k: int
 ) -> None:
-    events = fit(smallest.replace({"moe.top_k": k, "epochs": 1, "solo_ap": False}), tmp_path)
+    events = fit(smallest.replace({"moe.top_k": k, "epochs": 1, "analyze": "never"}), tmp_path)
     report = [e.report for e in events if isinstance(e, ExpertsObserved)][-1]
     for router in report.routers:
         assert sum(router.counts) == router.tokens * k
@@ -235,7 +235,7 @@ def test_an_evaluation_of_a_holdout_knows_its_conditions(
     trained: tuple[Path, list[Event]], smallest: MoeRtDetrConfig, tmp_path: Path
 ) -> None:
     best = next(e.report.checkpoint for e in trained[1] if isinstance(e, Evaluated))
-    trainer = MoeRtDetrTrainer(smallest.replace({"solo_ap": False}), tmp_path)
+    trainer = MoeRtDetrTrainer(smallest.replace({"analyze": "never"}), tmp_path)
     request = EvalRequest(
         checkpoint=best, data=str(smallest.data), split="holdout", out=str(tmp_path / "out")
     )

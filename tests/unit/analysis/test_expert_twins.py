@@ -49,7 +49,7 @@ def twin(of: Run, *others: Run) -> DenseTwin:
 def test_the_twin_shares_everything_but_what_only_experts_have() -> None:
     mine = run("a", 0.5, moe__load_balance_weight=0.3, moe__route_sup=0.0, runner__workers=4,
                name="mine")  # fmt: skip
-    found = twin(mine, dense("far", 0.9, epochs=7), dense("d", 0.4, name="other", solo_ap=False))
+    found = twin(mine, dense("far", 0.9, epochs=7), dense("d", 0.4, name="other", analyze="never"))
     assert found.run is not None
     assert (found.run.key, found.differs, found.fair, found.better) == ("d", (), True, True)
     assert "are better than the dense model of the same cost: val/mAP50-95 0.5000 " in found.said
