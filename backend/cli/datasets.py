@@ -58,7 +58,7 @@ def check(
         return
     show(f"{data}: {_format(data)}", *_tables(splits))
     for one in splits:
-        show(*one.notes)
+        show(*one.notes, *one.remarks)
     show(*(f"warning: {warning}" for warning in warnings))
 
 
@@ -81,7 +81,7 @@ def convert(
     written = write_coco(splits, out, copy=copy)
     show(*_tables(splits))
     for one in splits:
-        show(*one.notes)
+        show(*one.notes, *one.remarks)
     show(f"written: {written}")
 
 
@@ -141,4 +141,5 @@ def _facts(split: "DetectionSplit") -> dict[str, object]:
         **summary(split)._asdict(),
         "findings": vars(split.findings),
         "notes": split.notes,
+        "remarks": split.remarks,
     }

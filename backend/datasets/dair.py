@@ -70,7 +70,7 @@ def read_dair(
     )
     rules = make_rules(classes, TYPES, class_map, normal_type)
     found = gather(listing, classes, rules, limits)
-    return replace(found, notes=(*found.notes, *_judgements(found, rules)))
+    return replace(found, remarks=(*found.remarks, *_judgements(found, rules)))
 
 
 def dair_splits(index: Index) -> tuple[str, ...]:

@@ -59,7 +59,8 @@ class DetectionSplit:
     """The usable part of a split, in order of name.
 
     ``digest`` is the sha256 over class names, image bytes and labels; it does not depend on
-    where the dataset lies. ``notes`` say what was left out or adapted, and how often;
+    where the dataset lies. ``notes`` say what was left out or adapted, and how often, and
+    ``remarks`` what is as it should be and yet good to know;
     ``findings`` say the same in numbers.
     """
 
@@ -69,6 +70,7 @@ class DetectionSplit:
     frames: tuple[Frame, ...]
     digest: str
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     findings: Findings = field(default_factory=Findings)
 
     @property

@@ -16,7 +16,7 @@ from backend.datasets.boxes import OUTSIDE, SHARES, TINY, Corners, check_box
 from backend.datasets.class_rules import ClassRules
 from backend.datasets.detection import DetectionSplit, Findings, Frame
 from backend.datasets.images import Examined, UnusableError, examine
-from backend.datasets.wording import notes_of, reasons, some
+from backend.datasets.wording import notes_of, reasons, remarks_of, some
 
 THREADS = 4
 WRONG_SIZE = "size differs from the annotations'"
@@ -130,7 +130,8 @@ def gather(
             f"{listing.data}: no object of {', '.join(classes)} is labelled in '{listing.split}' "
             f"({len(frames)} images)"
         )
-    return replace(split, notes=(*listing.warnings, *notes_of(split)))
+    notes = (*listing.warnings, *notes_of(split))
+    return replace(split, notes=notes, remarks=tuple(remarks_of(split)))
 
 
 def _read(listed: Listed, rules: ClassRules) -> _Read | str:

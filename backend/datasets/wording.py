@@ -21,20 +21,30 @@ def notes_of(split: DetectionSplit) -> list[str]:
     if findings.clipped:
         at = some(findings.clipped)
         notes.append(f"boxes of {name} clipped at the border: {len(findings.clipped)} ({at})")
-    for kind, counts in (
-        ("not among the classes", findings.dropped),
-        ("of unknown type", findings.unknown),
-    ):
-        if counts:
-            listed = [f"{key} {counts[key]}" for key in sorted(counts, key=lambda k: -counts[k])]
-            notes.append(f"objects of {name} {kind}: {sum(counts.values())} ({some(listed)})")
-    empty = sum(not len(frame.labels) for frame in split.frames)
-    if empty:
-        notes.append(f"images of {name} without an object, which stay: {empty}")
+    if findings.unknown:
+        notes.append(f"objects of {name} of unknown type: {_counted(findings.unknown)}")
     without = [key for key, count in split.objects.items() if not count]
     if without:
         notes.append(f"classes without an object in {name}: {', '.join(without)}")
     return notes
+
+
+def remarks_of(split: DetectionSplit) -> list[str]:
+    """What is as it was asked for, and good to know."""
+    remarks = []
+    if split.findings.dropped:
+        dropped = _counted(split.findings.dropped)
+        remarks.append(f"objects of {split.split} not among the classes: {dropped}")
+    empty = sum(not len(frame.labels) for frame in split.frames)
+    if empty:
+        remarks.append(f"images of {split.split} without an object, which stay: {empty}")
+    return remarks
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """How many there are of all kinds, and of the most frequent ones."""
+    listed = [f"{key} {counts[key]}" for key in sorted(counts, key=lambda k: -counts[k])]
+    return f"{sum(counts.values())} ({some(listed)})"
 
 
 def reasons(left_out: Mapping[str, str]) -> list[str]:

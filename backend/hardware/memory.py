@@ -4,6 +4,7 @@ Seen on the CPU with a limited address space: RuntimeError of the allocator, one
 not create a primitive", SIGABRT, and OpenBLAS ending the process with exit code 1.
 """
 
+import errno
 import re
 import sys
 from contextlib import suppress
@@ -24,10 +25,13 @@ HOST = re.compile(
     r"|out of shared memory|DataLoader worker .* killed by signal: Killed|not enough memory",
     re.IGNORECASE | re.DOTALL,
 )
+KILLED = re.compile(r"DataLoader worker .* killed by signal: Killed")
 NEAR = 0.95
 """Of the address space that a process may have: what fails so near to the end fails for it."""
 
 SIGKILL = -9
+SENT = {SIGKILL, -15, -2}
+"""Exit codes of a process that somebody ended: SIGKILL, SIGTERM, SIGINT."""
 
 
 class Shortage(Record):
@@ -37,14 +41,16 @@ class Shortage(Record):
     cause: str
 
 
-def diagnose(error: BaseException) -> Shortage | None:
+def diagnose(error: BaseException, kills: int | None = None) -> Shortage | None:
     """Did memory run out? None for every other failure, which no smaller batch would mend.
 
     What an error was raised from counts too: torch says of a loader process only that it ended.
+    ``kills`` is how many processes the kernel killed for memory meanwhile (None: not counted);
+    a loader process that was killed without one was killed by somebody.
     """
-    if isinstance(error, AssayError):
+    if isinstance(error, AssayError) or (kills == 0 and KILLED.search(str(error))):
         return None
-    return _judged(error) or (diagnose(error.__cause__) if error.__cause__ else None)
+    return _judged(error) or (diagnose(error.__cause__, kills) if error.__cause__ else None)
 
 
 def _judged(error: BaseException) -> Shortage | None:
@@ -62,7 +68,8 @@ def _judged(error: BaseException) -> Shortage | None:
         return Shortage(kind="device", cause=cause)
     if HOST.search(str(error)):
         return Shortage(kind="host", cause=cause)
-    if (address_space("self") or 0.0) >= NEAR:
+    told = isinstance(error, OSError) and error.errno not in {None, errno.ENOMEM}
+    if not told and (address_space("self") or 0.0) >= NEAR:
         return Shortage(kind="host", cause=f"{cause} (the address space is full)")
     return None
 
@@ -71,11 +78,14 @@ def death(exitcode: int, output: str, kills: int, space: float | None) -> Shorta
     """Was it memory that ended a process without a word?
 
     ``output`` is what it printed, ``kills`` how many processes the kernel killed for memory
-    meanwhile, ``space`` the share of its address space that it had used.
+    meanwhile, ``space`` the share of its address space that it had used. A process that was
+    ended by a signal of somebody's is left ended, whatever it printed before.
     """
     if exitcode == SIGKILL and kills > 0:
         cause = "killed by the kernel (SIGKILL) because memory was short"
         return Shortage(kind="host", cause=cause)
+    if exitcode in SENT:
+        return None
     said = [line for line in output.splitlines() if DEVICE.search(line) or HOST.search(line)]
     if said:
         kind: Literal["device", "host"] = "device" if DEVICE.search(said[-1]) else "host"

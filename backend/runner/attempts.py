@@ -16,7 +16,7 @@ from backend.core.errors import TrainingError
 from backend.core.events import Event, Noted, Setting
 from backend.hardware.knobs import Knobs
 from backend.hardware.machine import survey
-from backend.hardware.memory import Shortage, diagnose
+from backend.hardware.memory import Shortage, diagnose, kernel_kills
 from backend.hardware.recovery import Phase, read_memo, stepped_down, write_memo
 from backend.hardware.tiers import choose, scaled
 from backend.runner.config import RunnerConfig
@@ -81,10 +81,11 @@ class MemoryRanOutError(TrainingError):
 @contextmanager
 def noticing(where: Where) -> Iterator[None]:
     """Raise MemoryRanOutError for what is a lack of memory; everything else passes."""
+    kills = kernel_kills()
     try:
         yield
     except Exception as error:
-        shortage = diagnose(error)
+        shortage = diagnose(error, kernel_kills() - kills)
         if shortage is None:
             raise
         raise MemoryRanOutError(shortage, where) from None

@@ -99,7 +99,10 @@ class Keeper:
         )
 
     def find(self, step: int) -> None:
-        """Take up what an interrupted run left, up to and with ``step``; delete what is later."""
+        """Take up what an interrupted run left, up to and with ``step``; delete what is later.
+
+        Later is also what it saved before its first state. Raises CheckpointError.
+        """
         for path in sorted((self._work_dir / FOLDER).glob("step-*.safetensors")):
             facts = read_facts(path)
             measured = Measured.model_validate({k: facts[k] for k in Measured.model_fields})

@@ -56,7 +56,11 @@ def world_size() -> int:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Ranks]:
-    """Join the group that torchrun started this process for; alone, if it did not."""
+    """Join the group that torchrun started this process for; alone, if it did not.
+
+    After an error the group is left as it is: the process ends, and with nccl to leave is
+    something that all do together, while the others may wait for this one elsewhere.
+    """
     size = world_size()
     if size == 1:
         yield Ranks()
@@ -65,7 +69,5 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(backend, timeout=PATIENCE)
-    try:
-        yield Ranks(distributed.get_rank(), size)
-    finally:
-        distributed.destroy_process_group()
+    yield Ranks(distributed.get_rank(), size)
+    distributed.destroy_process_group()

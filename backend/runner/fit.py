@@ -77,14 +77,14 @@ def _fit(
     emit(_started(session, part, resumed=state is not None))
     for event in part.events:
         emit(event)
-    for note in session.notes:
+    for note in (*session.notes, *training.remarks):
         emit(Noted(level="info", message=note))
     for note in session.warnings:
         emit(Noted(level="warning", message=note))
     if training.measured and not state:
         emit(MetricsLogged(step=0, epoch=1, metrics=dict(training.measured)))
     emit(_report(session, "declared", before))
-    if state and ranks.first:
+    if ranks.first:
         keeper.find(session.step)
     asked = _run(session, emit, stop, keeper)
     emit(_report(session, "verified", before))

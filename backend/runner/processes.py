@@ -91,6 +91,7 @@ def _launch(
         local_addr="127.0.0.1",
         max_restarts=0,
         monitor_interval=0.1,
+        signals_to_handle="SIGTERM",  # its handler of Ctrl-C would end what is asked to stop
     )
     ours, theirs = get_context("spawn").Pipe()
     failures: list[Exception] = []

@@ -99,10 +99,10 @@ class Training:
     pretrained weights already in it. ``validate`` gets the model whose checkpoint will be saved
     (the average, if there is one), in evaluation mode and without gradients, and the mean losses
     of the epoch so far; it returns metrics with the spec's headline among them. ``evaluate``
-    scores the best checkpoint at the end; its events are told after ``Evaluated``. ``measured``
-    are metrics of step 0, such as what the network costs. ``facts`` go
-    into each checkpoint and must be JSON; ``source`` tells pretrained weights apart when a run
-    is continued.
+    scores the best checkpoint at the end; its events are told after ``Evaluated``. ``notes``
+    are warnings, ``remarks`` are not. ``measured`` are metrics of step 0, such as what the
+    network costs. ``facts`` go into each checkpoint and must be JSON; ``source`` tells pretrained
+    weights apart when a run is continued.
     """
 
     spec: TrainerSpec
@@ -118,4 +118,5 @@ class Training:
     source: str = ""
     packages: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     watch: Watch = field(default_factory=NoWatch)

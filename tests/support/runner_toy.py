@@ -159,11 +159,11 @@ class Net(nn.Module):
 class KillInWindow(NoWatch):
     """Ends the process in the last batch of a step, when the gradients of the others are there.
 
-    The next attempt is spared.
+    The next attempt is spared; of several processes of one attempt none is.
     """
 
     def __init__(self, step: int, marker: Path, net: nn.Module, batches: int) -> None:
-        self._step = step
+        self._step = 0 if marker.exists() else step
         self._marker = marker
         self._left = -1
         self._batches = batches
@@ -171,7 +171,7 @@ class KillInWindow(NoWatch):
 
     def stepping(self, point: Point) -> None:
         """Count the batches of the step."""
-        if self._step == point.step + 1 and not self._marker.exists():
+        if self._step == point.step + 1:
             self._left = self._batches
 
     def _forward(self, *_: object) -> None:

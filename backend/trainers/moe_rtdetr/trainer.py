@@ -123,9 +123,9 @@ def build(config: MoeRtDetrConfig, work_dir: Path) -> Training:
         packages=("transformers",),
         notes=(
             *(note for split in splits for note in split.notes),
-            *loaded.notes,
             *small_set_notes(loaded, len(splits[0].frames)),
         ),
+        remarks=(*(remark for split in splits for remark in split.remarks), *loaded.notes),
         measured=cost.metrics(),
         watch=Balance(learner) if config.moe.balance == "bias" else NoWatch(),
     )

@@ -1,14 +1,17 @@
 """Two processes that share a batch train as one process on the whole of it."""
 
-import errno
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from backend.core.errors import ConfigError, TrainingError
-from backend.core.events import CheckpointSaved, Event, MetricsLogged, RunStarted
+from backend.core.errors import TrainingError
+from backend.core.events import CheckpointSaved, Event, MetricsLogged, Recovered, RunStarted
 from tests.support.conformance import Never
 from tests.support.runner_toy import RunnerToyConfig, RunnerToyTrainer
 
@@ -60,16 +63,36 @@ class Counting(Never):
         return super().reason()
 
 
-def test_two_gloo_processes_equal_one_also_when_one_is_killed(
+@contextmanager
+def ctrl_c_ignored() -> Iterator[None]:
+    """As in a worker, which its supervisor asks to stop."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_two_gloo_processes_equal_one_with_less_memory_and_when_one_is_killed(
     squares: Path, alone: tuple[list[Event], Path], tmp_path: Path
 ) -> None:
-    both = config(squares, 2, kill_step=3)
+    """Memory runs out when the first two are built, one of the next two is killed by somebody,
+    and the last two go on from there."""
+    both = config(squares, 2, kill_step=3, faults=("setup:numpy",))
     events: list[Event] = []
     trainer = RunnerToyTrainer(both, tmp_path)
     with pytest.raises(TrainingError, match=r"training process . of 2 died \(exit code -9\)"):
         trainer.fit(events.append, Never())
+    actions = [event.action for event in events if isinstance(event, Recovered)]
+    assert actions == ["runner.batch 4 -> 2, runner.accumulate 2 -> 4"]
     stop = Counting()
-    outcome = trainer.fit(events.append, stop)
+
+    def interrupting(event: Event) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        events.append(event)
+
+    with ctrl_c_ignored():
+        outcome = trainer.fit(interrupting, stop)
     assert outcome.status == "finished"
     assert stop.questions == 1, "at the end of the epoch that was left"
     assert [e.resumed_from for e in events if isinstance(e, RunStarted)] == [None, 1]
@@ -78,16 +101,3 @@ def test_two_gloo_processes_equal_one_also_when_one_is_killed(
     assert ours.keys() == theirs.keys()
     for name in theirs:
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-4, atol=1e-6, err_msg=name)
-
-
-def test_what_a_process_refuses_is_said_by_the_parent(squares: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no rate for the group 'head'"):
-        fit(config(squares, 2, **{"runner.optimizer.lr": {"backbone": 0.1}}), tmp_path)
-
-
-def test_events_that_cannot_be_written_end_the_run(squares: Path, tmp_path: Path) -> None:
-    def full(event: Event) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(OSError, match="No space left"):
-        RunnerToyTrainer(config(squares, 2), tmp_path).fit(full, Never())

@@ -152,14 +152,6 @@ def test_a_run_stays_lowered_when_it_is_continued_and_is_still_the_same_run(
     assert read_memo(tmp_path).overrides["runner.batch"] == 2
 
 
-def test_two_processes_step_down_together(squares: Path, tmp_path: Path) -> None:
-    two = {"runner.processes": 2, "runner.batch": 2, "epochs": 1}
-    both = config(squares, "setup:numpy", **two)
-    outcome, events = fit(both, tmp_path)
-    assert outcome.status == "finished"
-    assert recovered(events)[0].action == "runner.batch 2 -> 1, runner.accumulate 1 -> 2"
-
-
 @pytest.fixture(scope="module")
 def workers() -> launch.Workers:
     return launch.Workers(["tests.support.runner_toy"])

@@ -130,10 +130,10 @@ def test_our_judgement_is_told(tmp_path: Path) -> None:
     objects = [(kind, (10, 10, 40, 30)) for kind in ("Van", "VAN", "Tricyclist", "Car")]
     root = dair(tmp_path / "set", {"000001": objects}, {"train": ["000001"]})
     said = "by our judgement, which a class map overrides, in train: "
-    assert f"{said}Van 1 as car, VAN 1 as car, Tricyclist 1 as motorcycle" in read(root).notes
+    assert f"{said}Van 1 as car, VAN 1 as car, Tricyclist 1 as motorcycle" in read(root).remarks
     mapping = tmp_path / "map.yaml"
     mapping.write_text("van: truck\nTricyclist: bicycle\n")
-    assert not [note for note in read(root, class_map=mapping).notes if said in note]
+    assert not [one for one in read(root, class_map=mapping).remarks if said in one]
 
 
 def test_a_model_of_fewer_classes_counts_the_others(tmp_path: Path) -> None:

@@ -63,8 +63,8 @@ def test_classes_go_by_name_in_our_order(tmp_path: Path) -> None:
     assert [frame.labels.tolist() for frame in split.frames] == [[1], [0], []]
     assert boxes(split) == [[[40, 15, 60, 35]], [[10, 15, 30, 35]], []]
     assert split.findings.dropped == {"dog": 1}
-    assert "objects of train not among the classes: 1 (dog 1)" in split.notes
-    assert "images of train without an object, which stay: 1" in split.notes
+    assert "objects of train not among the classes: 1 (dog 1)" in split.remarks
+    assert "images of train without an object, which stay: 1" in split.remarks
 
 
 def test_a_class_without_an_object_is_named(tmp_path: Path) -> None:

@@ -54,9 +54,10 @@ def test_a_loader_process_that_was_killed() -> None:
     error = RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
     assert diagnose(error) is None
     error.__cause__ = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
-    shortage = diagnose(error)
+    shortage = diagnose(error, kills=1)
     assert shortage is not None
     assert "killed by signal" in shortage.cause
+    assert diagnose(error, kills=0) is None, "killed by somebody"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,9 @@ def test_what_no_smaller_batch_would_mend(error: Exception) -> None:
     [
         (-9, "", 1, None, "killed by the kernel"),
         (-9, "", 0, None, None),
-        (-9, "", 0, 0.5, None),
+        (-9, "", 0, 0.97, None),
+        (-9, "RuntimeError: out of memory (a step before, and mended)", 0, None, None),
+        (-15, "std::bad_alloc", 1, 0.97, None),
         (-6, "", 1, None, None),
         (-6, "terminate called after throwing an instance of 'std::bad_alloc'", 0, None, "-6"),
         (1, "OpenBLAS : Memory allocation still failed after 10 retries", 0, None, "OpenBLAS"),
@@ -142,6 +145,8 @@ def test_the_address_space_of_a_process() -> None:
         "    held.clear()\n"
         "assert 'address space is full' in diagnose(ImportError('binary is missing')).cause\n"
         "assert diagnose(ValueError('a bug')) is None\n"
+        "assert diagnose(FileNotFoundError(2, 'No such file')) is None\n"
+        "assert diagnose(OSError(28, 'No space left on device')) is None\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)

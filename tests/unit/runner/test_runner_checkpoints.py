@@ -86,6 +86,8 @@ def test_an_interrupted_run_takes_up_what_it_left(tmp_path: Path) -> None:
     assert after.best.sha256 == sha256(after.best.path)
     assert on_disk(tmp_path) == [2, 3]
     assert sum(isinstance(event, CheckpointRemoved) for event in events) == 2
+    keeper(tmp_path, events).find(0)
+    assert on_disk(tmp_path) == []
 
 
 def test_a_full_disk_leaves_the_old_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
