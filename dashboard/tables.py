@@ -19,7 +19,8 @@ from dashboard.view import Summary
 
 Row = dict[str, object]
 STRATEGY = "freeze.strategy"
-RATE = "optimizer.lr0"
+RATES = ("optimizer.lr0", "new_lr")
+SCRATCH_RATE = "scratch_lr"  # in the place of new_lr where nothing was loaded
 DECAY = "optimizer.layer_decay"
 OTHER_DATA = "trained on other data than the baseline, or judged by another metric"
 HIDDEN_PARAMETERS = {"name"}  # stands in the heading already
@@ -56,6 +57,14 @@ def unit(metric: str, trainer: str, catalog: Catalog = CATALOG) -> str:
     spec = catalog.get(trainer)
     name = metric.split("/", 1)[-1]
     return next((m.unit for m in spec.metrics if m.name == name), "") if spec else ""
+
+
+def learning_rate(run: Run) -> float | None:
+    """What the new parts of the model trained at."""
+    keys = RATES
+    if run.params.get("model.pretrained") == "none":
+        keys = (SCRATCH_RATE, *RATES)
+    return next((as_number(run.params[key]) for key in keys if key in run.params), None)
 
 
 def delta(value: float | None, base: float | None, way: Direction | None) -> Delta | None:
@@ -122,7 +131,7 @@ def _run_row(run: Run, baseline: Run | None, champion: str, now: float, catalog:
     change = delta(value, base, direction(run.headline, run.trainer, catalog))
     ended = run.ended if run.ended is not None else (now if run.status == "running" else None)
     seconds = ended - run.started if ended is not None else None
-    rate = as_number(run.params.get(RATE))
+    rate = learning_rate(run)
     return {
         "key": run.key,
         "name": run.name or run.key,

@@ -140,4 +140,4 @@ def summary(record: "StudyRecord", gflops: "Mapping[str, float]") -> list[object
 
 
 def _cost(gflops: float | None, shown: bool) -> tuple[str, ...]:
-    return (number(gflops, 2),) if shown else ()
+    return ("" if gflops is None else f"{gflops:.3g}",) if shown else ()

@@ -11,6 +11,7 @@ from dashboard.tables import (
     direction,
     find_runs,
     in_order,
+    learning_rate,
     paired,
     parameter_rows,
     runs_rows,
@@ -195,3 +196,18 @@ def test_charts_begin_with_headline_and_losses() -> None:
     assert len(first) == 6
     assert chosen_metrics(View(metrics=("lr/head", "gone")), names, runs) == ["lr/head"]
     assert chosen_metrics(View(metrics=("gone",)), names, runs) == first
+
+
+@pytest.mark.parametrize(
+    ("params", "rate"),
+    [
+        ({"optimizer.lr0": "0.01"}, 0.01),
+        ({"model.pretrained": "none", "new_lr": "0.1", "scratch_lr": "0.001"}, 0.001),
+        ({"model.pretrained": "a.pth", "new_lr": "0.1", "scratch_lr": "0.001"}, 0.1),
+        ({}, None),
+    ],
+)
+def test_the_learning_rate_is_the_one_that_had_an_effect(
+    params: dict[str, str], rate: float | None
+) -> None:
+    assert learning_rate(RUNS[0].model_copy(update={"params": params})) == rate
