@@ -144,7 +144,7 @@ def _refuse_finished(work: WorkDir, events: Sequence[Envelope]) -> None:
     if isinstance(last, RunFinished) and last.status == "finished":
         raise TrainingError(
             f"run {work.path.name} is finished; to train further, start a new run from its "
-            f"checkpoint: --set model={work.path / str(last.best)}"
+            f"checkpoint {work.path / str(last.best)}"
         )
 
 
@@ -278,7 +278,11 @@ def reap(home: Home) -> list[str]:
 
 
 def _unfinished(work: WorkDir) -> bool:
-    events = Tail(work.events).poll()
+    """Did it never say its last word? A log that cannot be read is nobody's to close."""
+    try:
+        events = Tail(work.events).poll()
+    except StoreError:
+        return False
     return not events or not isinstance(events[-1].event, RunFinished)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from backend.analysis.expert_views import has_experts
+from backend.analysis.experts.views import has_experts
 from backend.catalog import CATALOG, Catalog
 from backend.core.comparisons import Comparison, MetricDelta
 from backend.core.records import (
@@ -61,7 +61,7 @@ def unit(metric: str, trainer: str, catalog: Catalog = CATALOG) -> str:
 
 def learning_rate(run: Run) -> float | None:
     """What the new parts of the model trained at."""
-    keys = RATES
+    keys: tuple[str, ...] = RATES
     if run.params.get("model.pretrained") == "none":
         keys = (SCRATCH_RATE, *RATES)
     return next((as_number(run.params[key]) for key in keys if key in run.params), None)

@@ -64,7 +64,7 @@ def recorded(store: RunStore, run: Run) -> Observed:
 
 
 def _from_events(home: Home, path: Path, ref: str) -> Observed:
-    work = WorkDir(path.parent)
+    work = WorkDir(path.resolve().parent)
     if not path.is_file() and not work.run.is_file():
         raise StoreError(f"{path}: no event file; is this a run's work directory?")
     envelopes = Tail(path).poll()
@@ -73,7 +73,7 @@ def _from_events(home: Home, path: Path, ref: str) -> Observed:
     state, over = _state(envelopes, work)
     torn = path.is_file() and not path.read_bytes().endswith(b"\n") and bool(path.stat().st_size)
     notes = (f"The last line of {path} is cut short; what comes before it counts.",)
-    title = run.key if run else work.path.absolute().name
+    title = run.key if run else (work.path if path.name == work.events.name else path).name
     return Observed(title, state, over, reports, run, others, notes if torn else ())
 
 
@@ -83,7 +83,7 @@ def _recorded(home: Home, work: WorkDir, ref: str) -> tuple[Run | None, tuple[Ru
         runs = tuple(MlflowStore(home).runs())
     except StoreError:
         return None, ()
-    key = work.path.absolute().name
+    key = work.path.name
     return next((run for run in runs if run.key in (key, ref)), None), runs
 
 

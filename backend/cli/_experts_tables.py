@@ -50,7 +50,6 @@ def pages(observed: Observed, step: int | None) -> list[Drawn]:
         "",
         _router_table(report),
         *_judged(report),
-        *_noted(report),
         "",
         *_matrices(report),
         *_dense_lines(observed),
@@ -162,12 +161,6 @@ def _judged(report: ExpertReport) -> list[str]:
     return (
         ["", *(f"{found.rule}: {found.said}" for found in judge(report))] if judge(report) else []
     )
-
-
-def _noted(report: ExpertReport) -> list[str]:
-    """What the trainer says of the whole; of single routers the sentences above tell."""
-    routers = tuple(f"{router.name}:" for router in report.routers)
-    return [note for note in report.notes if not note.startswith(routers)]
 
 
 def _matrices(report: ExpertReport) -> list[Drawn]:

@@ -17,6 +17,7 @@ from rich.progress import (
 
 from backend.core.events import (
     Envelope,
+    FreezeReported,
     MetricsLogged,
     Noted,
     Recovered,
@@ -59,9 +60,9 @@ class TrainingProgress:
     ) -> None:
         self._progress.stop()
 
-    def reader(self, label: str = "training") -> "TrainingReader":
-        """A sink that draws one training."""
-        return TrainingReader(self, label)
+    def reader(self, label: str = "training", notes: bool = False) -> "TrainingReader":
+        """A sink that draws one training; ``notes``: and says what trains, and how fast."""
+        return TrainingReader(self, label, notes)
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -76,8 +77,9 @@ class TrainingProgress:
 class TrainingReader:
     """Draws one training: its epochs, and the metric that ranks its checkpoints."""
 
-    def __init__(self, owner: TrainingProgress, label: str) -> None:
+    def __init__(self, owner: TrainingProgress, label: str, notes: bool = False) -> None:
         self._owner = owner
+        self._notes = notes
         self._bars = owner._progress
         self._label = label
         self._task = self._bars.add_task(label, total=None, state="starting")
@@ -100,6 +102,9 @@ class TrainingReader:
             return  # told before, when the run was interrupted
         elif isinstance(event, Noted) and event.level == "warning":
             self._owner.say(f"  {self._label}: {event.message}")
+        elif isinstance(event, FreezeReported) and event.phase == "declared" and self._notes:
+            for note in event.notes:
+                self._owner.say(f"  {self._label}: {note}")
         elif isinstance(event, Recovered):
             self._owner.say(f"  {self._label}: memory ran out ({event.cause}); {event.action}")
         elif isinstance(event, RunFinished):

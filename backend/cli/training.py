@@ -79,7 +79,7 @@ def _run(home: "Home", work: "WorkDir", preload: tuple[str, ...]) -> None:
     from backend.cli._progress import TrainingProgress
 
     with TrainingProgress() as progress:
-        reader = progress.reader(f"run {work.path.name}")
+        reader = progress.reader(f"run {work.path.name}", notes=True)
         finished = launch.run(home, work, launch.Workers(preload), [reader])
     conclude(work, finished)
 

@@ -72,7 +72,8 @@ class ExpertReport(Record):
     (mean of the epoch so far, total only) have one entry per expert. ``solo_ap`` is AP by class
     (columns, None without objects) when the query routers may use one expert (rows) only; None
     where it was not measured. ``gflops`` is of one image, ``dense_gflops`` that of the dense
-    model of the same cost.
+    model of the same cost. ``pruned``: a prompt skipped experts in this pass, so that their use
+    says nothing of the routers.
     """
 
     split: str
@@ -96,7 +97,7 @@ class ExpertReport(Record):
     solo_ap: tuple[tuple[float | None, ...], ...] | None = None
     gflops: float | None = None
     dense_gflops: float | None = None
-    notes: tuple[str, ...] = ()
+    pruned: bool = False
 
     def router(self, name: Literal["token", "query"]) -> tuple[RouterReport, ...]:
         """The routers of one kind, in the order of their layers."""

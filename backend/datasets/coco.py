@@ -18,6 +18,8 @@ from backend.scoring.detection.coco import load_ground_truth
 from backend.scoring.json_files import is_number
 
 Item = Mapping[str, object]
+COCO_YAML = "coco.yaml"
+"""In a folder: names the annotations and images of each split, which may lie elsewhere."""
 SAMPLE = 20
 """Images that are looked for to find their folder."""
 

@@ -12,6 +12,7 @@ import yaml
 from backend.core.errors import DataError
 from backend.core.folders import whole_folder
 from backend.core.workdir import write_json
+from backend.datasets.coco import COCO_YAML
 from backend.datasets.detection import EVERY_CLASS, DetectionSplit, Frame
 from backend.datasets.wording import some
 
@@ -94,8 +95,8 @@ def write_coco(splits: Sequence[DetectionSplit], out: Path, *, copy: bool = Fals
         (making / "annotations").mkdir()
         places = {split.split: _write_split(split, making, copy) for split in splits}
         text = yaml.safe_dump(places, sort_keys=False, allow_unicode=True)
-        (making / "coco.yaml").write_text(text, encoding="utf-8")
-    return out / "coco.yaml"
+        (making / COCO_YAML).write_text(text, encoding="utf-8")
+    return out / COCO_YAML
 
 
 def _write_split(split: DetectionSplit, folder: Path, copy: bool) -> dict[str, str]:

@@ -9,7 +9,14 @@ from pathlib import Path
 import yaml
 
 from backend.core.errors import DataError
-from backend.datasets.coco import Place, category_names, coco_places, read_coco, yaml_places
+from backend.datasets.coco import (
+    COCO_YAML,
+    Place,
+    category_names,
+    coco_places,
+    read_coco,
+    yaml_places,
+)
 from backend.datasets.dair import CLASSES, dair_splits, read_dair
 from backend.datasets.dair_index import find_info, read_index
 from backend.datasets.detection import DetectionSplit
@@ -76,6 +83,8 @@ def open_dataset(data: Path) -> Dataset:
 def _open_folder(folder: Path) -> Dataset:
     if find_info(folder) is not None:
         return _dair(folder)
+    if (folder / COCO_YAML).is_file():
+        return open_dataset(folder / COCO_YAML)
     places = coco_places(folder)
     if places:
         return _coco(folder, places)

@@ -5,6 +5,7 @@ as several do together, from whichever step a run is continued.
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +18,10 @@ from backend.core.errors import AssayError, ConfigError
 from backend.runner.config import RunnerConfig
 from backend.runner.distributed import Ranks
 from backend.runner.seeds import COLLATE, SAMPLE, seed_all
+
+LOADERS = "fork" if sys.platform == "linux" else None
+"""How loader processes start: as torch's do on Linux. A training process is itself started in
+another way, which its children would take over; each would then import torch, in each epoch."""
 
 Order = Callable[[int], Sequence[int]]
 """The sample indices of an epoch (counted from 1); each epoch must have as many."""
@@ -108,6 +113,7 @@ class Stream:
             sampler=keys,
             num_workers=workers,
             prefetch_factor=self._config.prefetch if workers else None,
+            multiprocessing_context=LOADERS if workers else None,
             collate_fn=_as_it_is,
             pin_memory=device.type == "cuda",
         )

@@ -14,7 +14,12 @@ PACKAGES = ("torch", "mmengine", "numpy")
 
 
 def resolve_device(name: str, processes: int = 1) -> torch.device:
-    """``auto`` is this process's GPU, else the CPU. Raises ConfigError if it is not there."""
+    """``auto`` is this process's GPU, else the CPU. Raises ConfigError if it is not there.
+
+    GPUs are counted by their place on the bus, as nvidia-smi and ``backend.hardware`` count
+    them; CUDA alone would call the fastest one the first.
+    """
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     if name == "auto":
         available = torch.cuda.is_available()
         return _there(torch.device(f"cuda:{local_rank()}" if available else "cpu"), name)

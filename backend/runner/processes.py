@@ -3,6 +3,7 @@ the machine, and once more with less when memory runs out."""
 
 import contextlib
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from multiprocessing import connection, get_context, parent_process
@@ -96,7 +97,7 @@ def _launch(
     ours, theirs = get_context("spawn").Pipe()
     failures: list[Exception] = []
     try:
-        with _listening(ours, theirs, emit, stop, failures):
+        with _own_sigterm(), _listening(ours, theirs, emit, stop, failures):
             outcomes = elastic_launch(launch, _rank)(build, config, part, work_dir, theirs)
     except ChildFailedError as error:
         if failures:
@@ -112,6 +113,17 @@ def _launch(
         raise failures[0]
     outcome: TrainOutcome = outcomes[0]
     return outcome
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """The launcher's handler of SIGTERM ends with the launch: it raises wherever it is."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

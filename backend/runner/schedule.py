@@ -49,8 +49,8 @@ def build_schedules(optimizer: OptimWrapper, config: ScheduleConfig, length: Len
     warmup = config.warmup_steps
     if warmup >= length.steps:
         raise ConfigError(
-            f"schedule.warmup_steps is {warmup}, but there are only {length.steps} optimizer "
-            "steps; lower it or train longer"
+            f"runner.schedule.warmup_steps is {warmup}, but there are only {length.steps} "
+            "optimizer steps; lower it or train longer"
         )
     made: list[Any] = []
     if warmup > 1:  # a warm-up of one step would be the full rate

@@ -7,8 +7,8 @@ import dash_mantine_components as dmc
 import plotly.graph_objects as go
 from dash import html
 
-from backend.analysis.expert_views import TopKPoint
 from backend.analysis.experts import against_dense, solo
+from backend.analysis.experts.views import TopKPoint
 from backend.core.experts import ExpertReport
 from backend.core.records import Run, StudyRecord
 from dashboard import ids

@@ -7,14 +7,14 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
-from backend.analysis.expert_views import (
+from backend.analysis.experts import Change, DenseTwin, Judgement, changes, judge
+from backend.analysis.experts.keys import EXPERTS
+from backend.analysis.experts.twin import command as twin_command
+from backend.analysis.experts.views import (
     TopKPoint,
     conditions,
     has_experts,
 )
-from backend.analysis.experts import Change, DenseTwin, Judgement, changes, judge
-from backend.analysis.experts.keys import EXPERTS
-from backend.analysis.experts.twin import command as twin_command
 from backend.core.errors import StoreError
 from backend.core.experts import ExpertReport, RouterReport
 from backend.core.records import Run, StudyRecord
@@ -26,7 +26,8 @@ from dashboard.view import View
 
 PATH = "/experts"
 _GRAVE = ("dead", "collapsed")
-TRAIN = "assay train configs/train/moe_rtdetr.yaml"
+CONFIG = "configs/train/moe_rtdetr.yaml"
+TRAIN = f"assay train {CONFIG}"
 
 
 def no_experts(runs: Sequence[Run], wanted: str, view: View) -> Any:
@@ -123,7 +124,6 @@ def findings(run: Run, report: ExpertReport, twin: DenseTwin | None) -> Any:
     if not report.supervised:
         items.append(html.Li("The router was not taught the class groups (route_sup 0): alignment "
                              "is what emerged by itself."))  # fmt: skip
-    items += [html.Li(note) for note in report.notes]
     if twin is not None and twin.fair:
         items.append(html.Li(twin.said))
     elif twin is not None:
@@ -253,5 +253,5 @@ def no_study() -> Any:
         "Top-k against computing",
         dmc.Text("No study over top-k is stored yet. This one trains the configurations A, B and "
                  "C and the dense model at top-k 1, 2 and 3:", size="sm", mb="sm"),
-        command("assay study run moe_top_k"),
+        command(f"assay study run moe_top_k --config {CONFIG}"),
     )  # fmt: skip

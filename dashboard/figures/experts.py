@@ -9,7 +9,6 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from backend.analysis.expert_views import conditions
 from backend.analysis.experts import (
     Heat,
     kinds,
@@ -19,6 +18,7 @@ from backend.analysis.experts import (
     validations,
 )
 from backend.analysis.experts.course import Loss, RouterKind
+from backend.analysis.experts.views import conditions
 from backend.core.experts import ExpertReport
 from backend.core.records import Series
 from dashboard.figures.theme import HEAT, Scheme, template
@@ -152,9 +152,9 @@ def balance(reports: Reports, chosen: str, scheme: Scheme, revision: str) -> go.
 
 
 def router_title(name: str) -> str:
-    """``queries, layer 2`` or ``tokens``."""
+    """``queries, layer 1`` or ``tokens``; layers count from 0, as everywhere else."""
     kind, _, layer = name.partition("/")
-    return f"queries, layer {int(layer) + 1}" if layer.isdigit() else f"{kind}s"
+    return f"queries, layer {layer}" if layer.isdigit() else f"{kind}s"
 
 
 def purpose(reports: Reports, scheme: Scheme, revision: str) -> go.Figure:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from backend.analysis.expert_views import TopKPoint
 from backend.analysis.experts.keys import DENSE
+from backend.analysis.experts.views import TopKPoint
 from dashboard.figures.theme import Scheme, template
 from dashboard.palette import CATEGORY_COLORS, GREY, SYMBOLS
 

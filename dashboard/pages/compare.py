@@ -14,7 +14,7 @@ from dash import (
     no_update,
 )
 
-from backend.analysis.expert_views import FINAL, has_experts
+from backend.analysis.experts.views import FINAL, has_experts
 from backend.catalog import Catalog
 from backend.core.comparisons import Comparison
 from backend.core.store import RunStore

@@ -7,13 +7,6 @@ from typing import Any
 import plotly.graph_objects as go
 from dash import Patch
 
-from backend.analysis.expert_views import (
-    conditions,
-    find_router,
-    has_experts,
-    report_of,
-    with_router,
-)
 from backend.analysis.experts import (
     Matrix,
     affinity_change,
@@ -23,6 +16,13 @@ from backend.analysis.experts import (
     solo_matrix,
 )
 from backend.analysis.experts.course import Loss
+from backend.analysis.experts.views import (
+    conditions,
+    find_router,
+    has_experts,
+    report_of,
+    with_router,
+)
 from backend.catalog import Catalog
 from backend.core.errors import StoreError
 from backend.core.experts import ExpertReport

@@ -7,7 +7,8 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import ALL, Dash, Input, Output, State, dcc, html, no_update
 
-from backend.analysis.expert_views import (
+from backend.analysis.experts import final_of
+from backend.analysis.experts.views import (
     FINAL,
     find_router,
     find_top_k,
@@ -18,7 +19,6 @@ from backend.analysis.expert_views import (
     router_names,
     top_k_points,
 )
-from backend.analysis.experts import final_of
 from backend.catalog import Catalog
 from backend.core.records import Run
 from backend.core.store import RunStore

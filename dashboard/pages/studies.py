@@ -197,7 +197,7 @@ def no_study(wanted: str, names: Sequence[str]) -> Any:
         "No studies yet",
         "A study searches freezing strategies and learning rates, one training per trial.",
         command("make demo"),
-        command("assay study run freezing"),
+        command("assay study run freezing --config configs/train/yolo.yaml"),
     )
 
 

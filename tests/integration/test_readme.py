@@ -12,11 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from backend.synthetic.traffic import write_traffic
 from tests.support.readme_files import write_foreign_files
 from tests.support.shapes import write_architecture, write_dataset
 
 ROOT = Path(__file__).parents[2]
-SHORTER = {"epochs=20": "epochs=2", "--trials 20": "--trials 2"}
+SCENES = "--set data=traffic --set epochs=1 --set runner.schedule.warmup_steps=2"
+SHORTER = {
+    "epochs=20": "epochs=2",
+    "--trials 20": "--trials 2",
+    "assay demo moe": f"assay train configs/train/moe_rtdetr.yaml {SCENES}",
+    "assay study run moe_top_k": f"assay study run moe_top_k --trials 1 {SCENES}",
+}
 MORE = {"assay train configs/train/yolo.yaml": " --set epochs=1"}
 ROBOT = """
 extends: configs/base/yolo.yaml
@@ -46,6 +53,7 @@ class Newcomer:
         (folder / "robot.yaml").write_text(ROBOT.format(model=model, data=data))
         (folder / "configs").symlink_to(ROOT / "configs")
         write_foreign_files(folder)
+        write_traffic(folder / "traffic", frames=40)
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("ASSAY_")},
             "PYTHONPATH": str(ROOT), "COLUMNS": "160", "OMP_NUM_THREADS": "1",

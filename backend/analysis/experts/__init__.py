@@ -6,6 +6,7 @@ detail.py    one report as matrices; two reports beside each other; experts on t
 keys.py      the config keys and metrics that tell of experts
 costs.py     what runs cost, and experts beside dense models in a study
 twin.py      the dense run that experts must be held against
+views.py     what a person picks: a run, a moment of it, a router, a study
 """
 
 from backend.analysis.experts.costs import (

@@ -12,7 +12,14 @@ from typing import Literal, get_args
 from backend.core.experts import ExpertReport, RouterReport
 
 Rule = Literal[
-    "dead", "collapsed", "undecided", "unbalanced", "overloaded", "uninformative", "dropped"
+    "pruned",
+    "dead",
+    "collapsed",
+    "undecided",
+    "unbalanced",
+    "overloaded",
+    "uninformative",
+    "dropped",
 ]
 
 UNBALANCED = 0.7  # below this share of ln E the usage is uneven
@@ -31,7 +38,11 @@ class Judgement:
 
 
 def judge(report: ExpertReport) -> tuple[Judgement, ...]:
-    """Everything worth a mark in a report, the gravest first; each rule once."""
+    """Everything worth a mark in a report, the gravest first; each rule once. Where a prompt
+    skipped experts nothing is said of their use but that."""
+    if report.pruned:
+        said = "experts were skipped for the prompt: their use is its doing, not the routers'"
+        return (Judgement("pruned", tuple(r.name for r in report.routers), (), said),)
     judged = [
         *_listed(report, "dead", _say_dead),
         *_entropies(report),

@@ -12,7 +12,7 @@ from backend.core.records import Run
 # What only experts have, and what decides neither data, cost nor training.
 APART = frozenset(
     {
-        *("name", "experiment", "device", "solo_ap", "prompt", "runner.workers", EXPERTS),
+        *("name", "experiment", "device", "analyze", "prompt", "runner.workers", EXPERTS),
         *(TOP_K, HIDDEN, "moe.balance", "moe.load_balance_weight", "moe.bias_rate"),
         *("moe.z_loss_weight", "moe.route_sup", "moe.route_sup_token", "moe.noise"),
         "moe.capacity",

@@ -73,9 +73,17 @@ def read_facts(path: Path) -> dict[str, object]:
 
 
 def save_state(path: Path, state: Mapping[str, object]) -> None:
-    """Tensors and plain values, for ``load_state``; the whole file or none of it."""
+    """Tensors and plain values, for ``load_state``; the whole file or none of it.
+
+    Raises OSError (a full disk).
+    """
     with _whole(path) as file:
-        torch.save(dict(state), file)
+        try:
+            torch.save(dict(state), file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # torch's zip writer hides it
+                raise error.__context__ from error
+            raise
 
 
 def load_state(path: Path) -> dict[str, object]:

@@ -16,7 +16,6 @@ from backend.core.experts import Affinity, ExpertLoss, ExpertReport, RouterRepor
 from backend.nn.moe import AffinityTotals, RouterTotals, Routing, size_bins
 from backend.nn.moe.class_losses import Target, overlaps
 from backend.nn.moe.statistics import RouterSummary, Totals
-from backend.trainers.moe_rtdetr.expert_notes import routing_notes
 from backend.trainers.moe_rtdetr.model.criterion import Losses
 from backend.trainers.moe_rtdetr.model.matching import Matching
 from backend.trainers.moe_rtdetr.model.outputs import Output
@@ -154,7 +153,10 @@ class Observer:
             classes=self.classes,
             k=self.moe.top_k,
             supervised=self.moe.route_sup > 0,
-            routers=tuple(_router(*item) for item in self._summaries().items()),
+            routers=tuple(
+                _router(name, summary, judged=not self._pruned)
+                for name, summary in self._summaries().items()
+            ),
             classes_to_experts=_affinity(self.classes, self._by_class),
             sizes_to_experts=_affinity(SIZES, self._by_size),
             alignment=self._by_class.alignment(self.owners),
@@ -162,9 +164,7 @@ class Observer:
             specialisation=self._by_class.specialisation(),
             losses=self._losses(),
             train_losses=tuple((train or {})[name] for name in names if name in (train or {})),
-            notes=routing_notes(
-                self._summaries(), tuple(self.groups), self.moe, pruned=self._pruned
-            ),
+            pruned=self._pruned,
         )
 
     def _summaries(self) -> dict[str, RouterSummary]:
@@ -235,7 +235,8 @@ def _correct(output: Output, targets: Sequence[Target], last: Matching) -> Tenso
     return ((iou >= IOU) & (best == labels)).sum()
 
 
-def _router(name: str, summary: RouterSummary) -> RouterReport:
+def _router(name: str, summary: RouterSummary, *, judged: bool) -> RouterReport:
+    """``judged``: may experts be called dead or overloaded?"""
     return RouterReport(
         name=name,
         tokens=summary["tokens"],
@@ -249,9 +250,9 @@ def _router(name: str, summary: RouterSummary) -> RouterReport:
         load_balance=summary["load_balance"],
         z_loss=summary["z_loss"],
         max_violation=summary["max_violation"],
-        dead=tuple(summary["dead"]),
-        unused=tuple(summary["unused"]),
-        overloaded=tuple(summary["overloaded"]),
+        dead=tuple(summary["dead"]) if judged else (),
+        unused=tuple(summary["unused"]) if judged else (),
+        overloaded=tuple(summary["overloaded"]) if judged else (),
         dropped=summary["dropped"],
     )
 

@@ -26,8 +26,6 @@ FROZEN_PARTS: Mapping[str, tuple[str, ...]] = {
 }
 ROUTERS = "*.router.weight"
 TOKENS = f"{NETWORK}tokens."
-SMALL = 10_000
-"""Images; far fewer than COCO's 118,000, from which RT-DETR learns without pretrained weights."""
 
 
 def part_of(name: str) -> str:
@@ -107,16 +105,6 @@ def weights_report(
         "mismatched": loaded.mismatched,
         "classes": loaded.adapted,
     }
-
-
-def small_set_notes(loaded: Loaded, images: int) -> tuple[str, ...]:
-    """A warning for a run that has neither pretrained weights nor many training images."""
-    if loaded.names or images >= SMALL:
-        return ()
-    return (
-        f"nothing was loaded and there are {images} training images: from scratch, RT-DETR "
-        "usually stays near 0 mAP on a small set of photographs; give model.pretrained",
-    )
 
 
 def _frozen_by(name: str, config: MoeRtDetrConfig) -> bool:

@@ -100,6 +100,13 @@ class MoeConfig(Section):
         count = len(self.named_groups)
         if count and self.top_k > count:
             raise ValueError(f"top_k is {self.top_k}, but there are {count} experts")
+        for key, balance in (("load_balance_weight", "loss"), ("bias_rate", "bias")):
+            default = type(self).model_fields[key].default
+            if self.balance != balance and getattr(self, key) != default:
+                raise ValueError(
+                    f"{key} is for balance: {balance}, but balance is {self.balance}; leave it "
+                    f"at {default:g}"
+                )
         return self
 
     @property

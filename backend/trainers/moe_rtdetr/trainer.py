@@ -11,7 +11,7 @@ from backend.core.events import Event, ExpertsObserved, MetricsLogged
 from backend.core.records import EvalReport
 from backend.core.trainer import Conditions, Emit, EvalRequest, StopSignal, TrainOutcome
 from backend.core.workdir import write_atomic
-from backend.datasets import DetectionSplit, read_split
+from backend.datasets import DetectionSplit, read_split, shared_images
 from backend.hardware.knobs import Knobs, Size
 from backend.runner.device import resolve_device
 from backend.runner.processes import train
@@ -20,6 +20,7 @@ from backend.runner.training import Data, NoWatch, Point, Training
 from backend.trainers.moe_rtdetr.asking import language_report
 from backend.trainers.moe_rtdetr.checkpoint import LANGUAGE, Saved, facts_of, read_checkpoint
 from backend.trainers.moe_rtdetr.data import Frames, Sample, collate
+from backend.trainers.moe_rtdetr.data_notes import crowded_notes, small_set_notes
 from backend.trainers.moe_rtdetr.evaluation import (
     Ask,
     conditions,
@@ -36,7 +37,7 @@ from backend.trainers.moe_rtdetr.learner import Learner, make_learner, restored
 from backend.trainers.moe_rtdetr.model.batch import Batch
 from backend.trainers.moe_rtdetr.model.weights import load_pretrained
 from backend.trainers.moe_rtdetr.observer import Observer
-from backend.trainers.moe_rtdetr.parts import parts_of, runner_of, small_set_notes, weights_report
+from backend.trainers.moe_rtdetr.parts import parts_of, runner_of, weights_report
 from backend.trainers.moe_rtdetr.predictor import MoePredictor
 from backend.trainers.moe_rtdetr.spec import SPEC, MoeRtDetrConfig
 from backend.trainers.moe_rtdetr.validation import Cost, Validation
@@ -123,6 +124,8 @@ def build(config: MoeRtDetrConfig, work_dir: Path) -> Training:
         packages=("transformers",),
         notes=(
             *(note for split in splits for note in split.notes),
+            *(note for split in splits for note in crowded_notes(split, config)),
+            *shared_images(splits),
             *small_set_notes(loaded, len(splits[0].frames)),
         ),
         remarks=(*(remark for split in splits for remark in split.remarks), *loaded.notes),

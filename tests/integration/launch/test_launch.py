@@ -265,6 +265,17 @@ def test_a_dead_supervisor_leaves_no_training_behind(home: Home, config: ToyConf
     assert [w.path for w in found] == [work.path]
 
 
+def test_a_log_of_another_version_stands_in_nobodys_way(
+    home: Home, config: ToyConfig, workers: launch.Workers
+) -> None:
+    work, _, _ = supervise(home, config, workers)
+    with work.events.open("a") as events:
+        events.write('{"seq": 999, "time": 0, "event": {"type": "FromTheFuture"}}\n')
+    before = work.events.read_bytes()
+    assert launch.reap(home) == []
+    assert work.events.read_bytes() == before
+
+
 def wait_for(condition, pause: float = 0.02, seconds: float = 60) -> None:  # type: ignore[no-untyped-def]
     """Poll for something another process does."""
     end = time.monotonic() + seconds

@@ -80,6 +80,7 @@ def test_two_gloo_processes_equal_one_with_less_memory_and_when_one_is_killed(
     and the last two go on from there."""
     both = config(squares, 2, kill_step=3, faults=("setup:numpy",))
     events: list[Event] = []
+    handler = signal.getsignal(signal.SIGTERM)
     trainer = RunnerToyTrainer(both, tmp_path)
     with pytest.raises(TrainingError, match=r"training process . of 2 died \(exit code -9\)"):
         trainer.fit(events.append, Never())
@@ -93,6 +94,7 @@ def test_two_gloo_processes_equal_one_with_less_memory_and_when_one_is_killed(
 
     with ctrl_c_ignored():
         outcome = trainer.fit(interrupting, stop)
+    assert signal.getsignal(signal.SIGTERM) is handler
     assert outcome.status == "finished"
     assert stop.questions == 1, "at the end of the epoch that was left"
     assert [e.resumed_from for e in events if isinstance(e, RunStarted)] == [None, 1]

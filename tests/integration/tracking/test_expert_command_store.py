@@ -98,6 +98,19 @@ def test_the_dense_model_stands_beside_the_experts_also_when_it_wins(home: Home)
     assert "are not better than the dense model" in text
 
 
+def test_a_work_directory_is_known_by_any_way_to_it(home: Home, tmp_path: Path) -> None:
+    log(home, MOE, 0.5, 60.25, "A")
+    log(home, DENSE, 0.6, 60.0, "dense")
+    link = tmp_path / "mine"
+    link.symlink_to(home.work_dir(MOE))
+    text = printed(home, str(link))
+    assert text.startswith(f"{MOE}: finished")
+    assert "are not better than the dense model" in text
+    copy = tmp_path / "copy.jsonl"
+    shutil.copyfile(link / "events.jsonl", copy)
+    assert printed(home, str(copy)).startswith("copy.jsonl: finished")
+
+
 def test_a_study_shows_what_an_image_costs(home: Home) -> None:
     log(home, MOE, 0.5, 60.25, "A")
     log(home, DENSE, 0.6, 60.0, "dense")

@@ -87,6 +87,12 @@ def test_every_expert_at_once_says_nothing_of_usage() -> None:
     assert "top-k is 6 of 6" in found["uninformative"].said
 
 
+def test_experts_that_a_prompt_skipped_are_not_judged() -> None:
+    found = by_rule(six(("token", DEAD, 0.5), ("query/0", ONE_PAIR, 0.05), pruned=True))
+    assert set(found) == {"pruned"}
+    assert "skipped for the prompt" in found["pruned"].said
+
+
 def test_one_expert_has_no_entropy_to_judge() -> None:
     alone = report(experts=("a",), groups=(("x", "y"),), routers=(router("token", 1.0),))
     assert set(by_rule(alone)) == {"uninformative"}

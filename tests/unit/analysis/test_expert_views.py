@@ -2,7 +2,7 @@
 
 import pytest
 
-from backend.analysis.expert_views import (
+from backend.analysis.experts.views import (
     conditions,
     find_router,
     find_top_k,

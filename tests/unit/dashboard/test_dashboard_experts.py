@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from dash import Patch, no_update
 
-from backend.analysis.expert_views import TopKPoint, with_router
 from backend.analysis.experts import affinity_change, class_matrix, solo_matrix
+from backend.analysis.experts.views import TopKPoint, with_router
 from backend.catalog import CATALOG
 from backend.core.experts import ExpertReport
 from dashboard.figures import experts as figures
@@ -74,9 +74,9 @@ def test_entropies_stand_under_their_bounds() -> None:
 
 def test_balance_is_drawn_for_each_router_over_one() -> None:
     figure = figures.balance(REPORTS, "query/0", "light", "r")
-    assert figure.data[-1].name == "queries, layer 1"
+    assert figure.data[-1].name == "queries, layer 0"
     assert {trace.name for trace in figure.data} == {
-        "tokens", "queries, layer 1", "queries, layer 2",
+        "tokens", "queries, layer 0", "queries, layer 1",
     }  # fmt: skip
     assert figure.layout.shapes[0].y0 == 1
     assert min(min(trace.y) for trace in figure.data) > 0.99

@@ -73,6 +73,7 @@ def test_an_object_of_exactly_32_pixels_is_medium(tmp_path: Path) -> None:
 def test_written_and_read_again(tmp_path: Path, split: DetectionSplit, copy: bool) -> None:
     written = write_coco([split], tmp_path / "out", copy=copy)
     again = read_split(written, "train", CLASSES)
+    assert read_split(written.parent, "train", CLASSES).digest == again.digest
     assert [f.id for f in again.frames] == [f.id for f in split.frames]
     for old, new in zip(split.frames, again.frames, strict=True):
         np.testing.assert_allclose(new.boxes, old.boxes)

@@ -1,7 +1,10 @@
 """Checkpoint files: complete, self-describing, and never code."""
 
 import json
+import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,3 +114,26 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
         save_state(path, {"epoch": 2, "impossible": (n for n in range(3))})
     assert load_state(path) == {"epoch": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["last.pt"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits a file's size the POSIX way")
+def test_a_full_disk_is_an_os_error(tmp_path: Path) -> None:
+    """A real failing write: the system refuses files above a size in this process."""
+    path = tmp_path / "last.pt"
+    save_state(path, {"epoch": 1})
+    code = (
+        "import resource, signal, sys, torch\n"
+        "from pathlib import Path\n"
+        "from backend.nn.finetune.weights import save_state\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+        "try:\n"
+        "    save_state(Path(sys.argv[1]), {'epoch': 2, 'model': torch.zeros(100_000)})\n"
+        "except OSError:\n"
+        "    sys.exit(7)\n"
+    )
+    root = Path(__file__).parents[3]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    ended = subprocess.run([sys.executable, "-c", code, str(path)], env=environment, check=False)
+    assert ended.returncode == 7
+    assert load_state(path)["epoch"] == 1

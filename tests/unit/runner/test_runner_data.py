@@ -1,4 +1,7 @@
+import multiprocessing
+import os
 import random
+import sys
 from typing import Any
 
 import numpy as np
@@ -71,6 +74,22 @@ def test_an_epoch_taken_up_in_the_middle_draws_the_same() -> None:
 
 def test_loader_processes_change_nothing() -> None:
     assert equal(batches(stream(workers=2)), batches(stream(workers=0)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there they start as Python decides")
+def test_loader_processes_are_forked_however_this_process_was_started() -> None:
+    """Else each of them would import torch, in each epoch."""
+
+    def parent(items: list[Tensor]) -> Tensor:  # cannot be pickled either
+        return torch.tensor(os.getppid())
+
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        found = batches(stream(workers=1, collate=parent))
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+    assert {int(batch) for batch in found} == {os.getpid()}
 
 
 def test_ranks_share_the_batches_of_one_process() -> None:

@@ -226,19 +226,27 @@ def test_the_names_do_not_depend_on_the_batch_but_on_the_experts() -> None:
     assert dense == {"loss", "detection_loss", "vfl_loss", "bbox_loss", "giou_loss"}
 
 
-@pytest.mark.parametrize("balance", ["loss", "bias", "none"])
-def test_only_a_balance_by_loss_is_in_the_total(balance: str) -> None:
+def test_a_balance_by_loss_is_in_the_total_by_its_weight() -> None:
     targets = made_targets([3, 2])
     output = made_output(targets)
     light, heavy = (
-        criterion("A", balance=balance, load_balance_weight=weight).losses(output, targets)
+        criterion("A", load_balance_weight=weight).losses(output, targets)
         for weight in (0.0, 10.0)
     )
-    difference = (heavy.total - light.total).item()
     assert heavy.routing is not None
-    value = heavy.routing.load_balance.item()
-    assert difference == pytest.approx(10 * value if balance == "loss" else 0, abs=1e-4)
+    difference = (heavy.total - light.total).item()
+    assert difference == pytest.approx(10 * heavy.routing.load_balance.item(), abs=1e-4)
     assert heavy.logged()["load_balance"] == light.logged()["load_balance"] > 0
+
+
+@pytest.mark.parametrize("balance", ["bias", "none"])
+def test_any_other_balance_is_not_in_the_total(balance: str) -> None:
+    targets = made_targets([3, 2])
+    output = made_output(targets)
+    without = criterion("A", load_balance_weight=0.0).losses(output, targets)
+    other = criterion("A", balance=balance).losses(output, targets)
+    assert other.total.item() == without.total.item()
+    assert other.logged()["load_balance"] > 0
 
 
 def test_routing_losses_are_means_over_layers_and_then_over_kinds() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from backend.analysis.experts import judge
 from backend.core.events import METRIC_KEY
 from backend.core.experts import ExpertReport
 from backend.nn.moe import Experts, RoutedExperts, Router, group_matrix, route, router_statistics
@@ -91,6 +92,10 @@ def told(observer: Observer) -> ExpertReport:
     report = observer.report("val", 30, 2)
     assert report is not None
     return report
+
+
+def rules(report: ExpertReport) -> set[str]:
+    return {found.rule for found in judge(report)}
 
 
 COUNTS = (3, 0, 5, 1, 12, 2)
@@ -239,11 +244,10 @@ def test_without_any_object_nothing_is_claimed_of_classes() -> None:
 
 def test_all_experts_for_all_are_marked_as_not_informative() -> None:
     observer = watched(config(top_k=3), (made_output(2, 3), made_targets([2, 3])))
-    assert "usage is even by construction" in told(observer).notes[0]
+    assert "uninformative" in rules(told(observer))
     assert observer.metrics()["moe/token/load_balance"] == pytest.approx(1)
-    assert "construction" not in "".join(
-        told(watched(config(), (made_output(2), made_targets([2, 3])))).notes
-    )
+    fewer = watched(config(), (made_output(2), made_targets([2, 3])))
+    assert "uninformative" not in rules(told(fewer))
 
 
 def test_what_capacity_dropped_and_what_was_not_supervised_is_told() -> None:
@@ -251,12 +255,11 @@ def test_what_capacity_dropped_and_what_was_not_supervised_is_told() -> None:
     observer = watched(moe, (made_output(4, 1, capacity=0.5), made_targets([2, 3, 1, 1])))
     report, metrics = told(observer), observer.metrics()
     assert not report.supervised
-    assert any("not supervised" in note for note in report.notes)
     router = report.routers[0]
     assert router.dropped == metrics["moe/token/dropped"] >= 0.25  # 6 seats for 8
     assert metrics["moe/token/stranded"] == pytest.approx(router.dropped * router.tokens)
     assert sum(router.counts) == router.tokens
-    assert any("found no seat" in note for note in report.notes)
+    assert "dropped" in rules(report)
 
 
 def test_experts_that_a_prompt_skipped_are_not_called_dead() -> None:
@@ -267,9 +270,9 @@ def test_experts_that_a_prompt_skipped_are_not_called_dead() -> None:
         for kind, layers in output.routings.items()
     }
     observer = watched(moe, (Output(output.layers, output.encoder, None, pruned, SIZES), targets))
-    assert told(observer).notes == (
-        "experts were skipped for the prompt: usage is its doing, not the routers'",
-    )
+    assert told(observer).pruned
+    assert not any(router.dead or router.unused for router in told(observer).routers)
+    assert rules(told(observer)) == {"pruned"}
 
 
 def test_losses_of_other_targets_are_refused() -> None:
@@ -336,9 +339,10 @@ def test_without_the_balance_loss_experts_die_and_with_it_they_come_back() -> No
     free = {"experts": "A", "route_sup": 0, "route_sup_token": 0}
     alone = trained(toy, scenes, config(**free, balance="none"))
     assert alone.routers[0].dead
-    assert any("query/0: dead experts" in note for note in alone.notes)
-    assert "never chosen" in " ".join(alone.notes)
+    (dead,) = [found for found in judge(alone) if found.rule == "dead"]
+    assert dead.routers == ("query/0",)
+    assert "was never chosen" in dead.said
     balanced = trained(toy, scenes, config(**free, load_balance_weight=1))
     assert balanced.routers[0].dead == ()
-    assert not any("dead" in note for note in balanced.notes)
+    assert "dead" not in rules(balanced)
     assert balanced.routers[0].max_violation < alone.routers[0].max_violation

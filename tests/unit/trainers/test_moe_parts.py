@@ -11,6 +11,7 @@ import torch
 from backend.core.errors import ConfigError
 from backend.runner.groups import build_optimizer, undecayed
 from backend.runner.training import Parts
+from backend.trainers.moe_rtdetr.data_notes import small_set_notes
 from backend.trainers.moe_rtdetr.learner import Learner, make_learner
 from backend.trainers.moe_rtdetr.model.weights import Loaded, load_pretrained
 from backend.trainers.moe_rtdetr.parts import (
@@ -18,7 +19,6 @@ from backend.trainers.moe_rtdetr.parts import (
     parts_of,
     rates_of,
     runner_of,
-    small_set_notes,
     weights_report,
 )
 from backend.trainers.moe_rtdetr.spec import STRATEGIES, MoeRtDetrConfig

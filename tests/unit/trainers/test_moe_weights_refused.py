@@ -41,7 +41,9 @@ def changed_json(folder: Path, **changed: object) -> None:
 
 
 def test_names_on_the_hub_need_permission() -> None:
-    hub = r"is PekingU/rtdetr_v2_r18vd on the Hugging Face hub and nothing is downloaded unless"
+    hub = (
+        r"PekingU/rtdetr_v2_r18vd(, which)? is on the Hugging Face hub, and nothing is downloaded"
+    )
     refused("torch_hub", hub, preset="r18")
     refused("PekingU/rtdetr_v2_r18vd", hub)
     refused("torch_hub", "there are no weights for the preset tiny; start from none, or choose")

@@ -128,9 +128,10 @@ def _own_name(model: ModelConfig) -> str:
 
 def _from_hub(name: str, model: ModelConfig) -> Source:
     if not model.allow_download:
+        meant = name if name == model.pretrained else f"{model.pretrained} means {name}, which"
         raise CheckpointError(
-            f"model.pretrained: {model.pretrained} is {name} on the Hugging Face hub and nothing "
-            f"is downloaded unless model.allow_download is true; offline, give {_WAYS}"
+            f"model.pretrained: {meant} is on the Hugging Face hub, and nothing is downloaded "
+            f"unless model.allow_download is true; offline, give {_WAYS}"
         )
     try:
         with online(), quiet():

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from backend.analysis.experts import final_of, gflops_by_run, validations
+from backend.analysis.experts.costs import gflops_by_run
+from backend.analysis.experts.course import final_of, validations
 from backend.analysis.experts.keys import DENSE, EXPERTS, TOP_K
 from backend.core.experts import ExpertReport, RouterReport
 from backend.core.records import Run, StudyRecord
