@@ -1,5 +1,6 @@
 """Serve the app on this machine."""
 
+import select
 import socket
 from typing import Any
 
@@ -42,7 +43,9 @@ def make_server(store: RunStore, host: str = HOST, port: int = PORT) -> Any:
     flask = create_app(store).server
     if host in LOOPBACK:
         flask.config["TRUSTED_HOSTS"] = list(LOOPBACK)
-    return create_server(flask, host=host, port=port, threads=THREADS)
+    # Without poll it cannot take a connection once 1024 files are open.
+    poll = hasattr(select, "poll")
+    return create_server(flask, host=host, port=port, threads=THREADS, asyncore_use_poll=poll)
 
 
 def check_port(host: str, port: int) -> None:

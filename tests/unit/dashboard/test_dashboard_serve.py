@@ -1,5 +1,6 @@
 """The server says what is wrong with an address before it starts."""
 
+import os
 import socket
 from collections.abc import Iterator
 from urllib.error import HTTPError
@@ -50,6 +51,20 @@ def test_it_serves_on_loopback(address: str) -> None:
     with urlopen(address, timeout=20) as answer:
         assert "Assay" in answer.read().decode()
     assert HOST == "127.0.0.1"
+
+
+def test_it_serves_beside_a_thousand_open_files() -> None:
+    resource = pytest.importorskip("resource", reason="the system has no poll either")
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 2048:
+        pytest.skip("this process may not open as many files")
+    read, write = os.pipe()
+    held = [os.dup(read) for _ in range(1100)]
+    try:
+        with running_app(filled_store()) as where, urlopen(where, timeout=20) as answer:
+            assert answer.status == 200
+    finally:
+        for file in (*held, read, write):
+            os.close(file)
 
 
 def test_a_name_that_is_not_loopbacks_gets_no_answer(address: str) -> None:
