@@ -21,7 +21,7 @@ from backend.trainers.moe_rtdetr.language.text import encoder_digest
 from backend.trainers.moe_rtdetr.learner import Learner, make_learner
 from backend.trainers.moe_rtdetr.parts import rates_of
 from backend.trainers.moe_rtdetr.spec import LanguageConfig, MoeRtDetrConfig
-from backend.trainers.moe_rtdetr.trainer import build
+from backend.trainers.moe_rtdetr.training import build
 
 CUSTOM: dict[str, object] = {
     "moe.experts": "custom",
