@@ -175,6 +175,8 @@ def test_keys_set_the_baseline_and_find_runs(visit: Visit) -> None:
     page.keyboard.press("b")
     page.wait_for_url(f"**/?baseline={OLD}")
     visit.wait("document.querySelector('.ag-floating-top').innerText.includes('#0')")
+    page.wait_for_load_state("networkidle")  # all rows are drawn against the new baseline
+    visit.wait("document.activeElement.closest('.ag-cell') !== null")  # the cell has the keys
     page.keyboard.press("Space")
     selected(visit, {OLD})
     page.keyboard.press("/")
