@@ -1,14 +1,10 @@
 """``fit``: a Training in, events and checkpoints out."""
 
-import contextlib
-import errno
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from backend.core.errors import TrainingError
 from backend.core.events import (
     Evaluated,
     Event,
@@ -21,6 +17,7 @@ from backend.core.events import (
 from backend.core.records import Direction
 from backend.core.trainer import Emit, StopSignal, TrainOutcome
 from backend.nn.finetune.freezing import Snapshot
+from backend.nn.finetune.resuming import full_disk_explained
 from backend.runner.attempts import ALONE, Part, Where, noticing
 from backend.runner.checkpoints import Keeper
 from backend.runner.device import environment, resolve_device
@@ -50,7 +47,7 @@ def fit(
     with (
         joined(device) as ranks,
         repeatable(training.runner.deterministic),
-        _explained(work_dir),
+        full_disk_explained(work_dir),
         noticing(where),
     ):
         torch.set_num_threads(training.runner.threads)
@@ -168,17 +165,3 @@ def _direction(training: Training) -> Direction:
 
 def _silent(event: Event) -> None:
     """The other processes do not speak."""
-
-
-@contextlib.contextmanager
-def _explained(work_dir: Path) -> Iterator[None]:
-    """Turn a failure that a user can do something about into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            raise
-        raise TrainingError(
-            f"{work_dir}: the disk is full; make room and resume, the run continues after what "
-            "it saved last"
-        ) from error

@@ -9,9 +9,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from backend.config.schema import TrainConfig, flatten
-from backend.core.errors import CheckpointError, ConfigError, TrainingError
-from backend.nn.finetune.weights import load_state, save_state
+from backend.config.schema import TrainConfig
+from backend.core.errors import ConfigError
+from backend.nn.finetune.resuming import check_config, read_resumable
+from backend.nn.finetune.weights import save_state
 from backend.runner.training import Training
 
 VERSION = 2
@@ -51,18 +52,7 @@ def read_progress(work_dir: Path) -> dict[str, Any] | None:
 
     Raises TrainingError for a finished run and CheckpointError for a damaged state.
     """
-    path = state_path(work_dir)
-    if not path.is_file():
-        return None
-    state = load_state(path)
-    if state.get("version") != VERSION:
-        raise CheckpointError(f"{path}: written by another version of Assay; start a new run")
-    if state["finished"]:
-        raise TrainingError(
-            f"{work_dir}: this run is finished after {state['step']} steps; to train its model "
-            "further, start a new run from its checkpoint"
-        )
-    return state
+    return read_resumable(state_path(work_dir), work_dir, VERSION, "step")
 
 
 def check_same(work_dir: Path, state: dict[str, Any], now: dict[str, object]) -> tuple[str, ...]:
@@ -70,13 +60,7 @@ def check_same(work_dir: Path, state: dict[str, Any], now: dict[str, object]) ->
 
     Raises ConfigError naming what differs.
     """
-    old, new = (flatten(json.loads(str(side["config"]))) for side in (state, now))
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key) and not _may_change(key):
-            raise ConfigError(
-                f"{work_dir}: the interrupted run had {key} = {old.get(key) or 'none'}, now it "
-                f"is {new.get(key) or 'none'}; continue it with the same config or start a new run"
-            )
+    check_config(work_dir, str(state["config"]), str(now["config"]), _may_change)
     if state["processes"] != now["processes"]:
         raise ConfigError(
             f"{work_dir}: the interrupted run had {state['processes']} processes, now there are "

@@ -58,11 +58,6 @@ class Experts(nn.Module):
             for one in weight:
                 nn.init.xavier_uniform_(one)
 
-    @property
-    def flops_per_choice(self) -> int:
-        """Multiplications and additions of one token in one expert, forward."""
-        return 4 * self.up_weight[0].numel()
-
     def forward(self, x: Tensor, routing: Routing) -> Tensor:
         """The weighted sum of each token's experts: [N, d] to [N, d]; 0 without any."""
         order, back, counts = _plan(routing)
@@ -163,8 +158,3 @@ class RoutedExperts(nn.Module):
         """Tokens [..., d] to the same shape, and how they were routed. Raises as ``route``."""
         routing: Routing = self.router(x, mask, allowed)
         return self.experts(x.reshape(-1, x.shape[-1]), routing).view(x.shape), routing
-
-    def flops(self, tokens: int) -> int:
-        """Multiplications and additions of the forward pass: router and k experts per token."""
-        router = 2 * self.router.weight.numel()
-        return tokens * (router + self.router.k * self.experts.flops_per_choice)

@@ -1,16 +1,15 @@
 """Checkpoints of this trainer: what is needed to build the network again, and building it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from torch import Tensor
 
 from backend.core.errors import CheckpointError
-from backend.nn.finetune.weights import load_weights
+from backend.nn.finetune.weights import load_weights, read_facts
 from backend.trainers.moe_rtdetr.spec import (
     SPEC,
     LanguageConfig,
@@ -27,25 +26,50 @@ AT_USE = ("prune", "gate_query_selection", "unknown")
 """What may be chosen of a language gate whenever it is used."""
 
 
-@dataclass(frozen=True)
-class Saved:
-    """A checkpoint's tensors, and the parts of the config that its network is made from."""
+F = TypeVar("F", bound="Facts")
 
-    path: Path
-    weights: Mapping[str, Tensor]
+
+class Facts(BaseModel):
+    """What a checkpoint says of itself, beside what the Runner adds: what its network is made of.
+
+    ``experts`` are the names in the weights' order, which JSON objects do not keep;
+    ``text_encoder`` is the digest of what reads prompts.
+    """
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=(), arbitrary_types_allowed=True)
+
+    trainer: Literal["moe_rtdetr"]
     classes: tuple[str, ...]
     model: ModelConfig
+    experts: tuple[str, ...]
     moe: MoeConfig
     language: LanguageConfig
-    libraries: Mapping[str, str]
+    text_encoder: str = ""
+    libraries: dict[str, str]
     step: int = 0
     epoch: int = 0
-    text_encoder: str = ""
+
+    @field_validator("moe")
+    @classmethod
+    def _in_order(cls, moe: MoeConfig, info: ValidationInfo) -> MoeConfig:
+        names = info.data.get("experts", ())
+        if set(names) != set(moe.named_groups):
+            raise ValueError("'experts' and the groups have other names")
+        if not moe.groups:
+            return moe
+        return moe.model_copy(update={"groups": {name: moe.groups[name] for name in names}})
+
+
+class Saved(Facts):
+    """A checkpoint, tensors and all."""
+
+    path: Path
+    weights: dict[str, Tensor]
 
     def asked_by(self, language: LanguageConfig) -> Self:
         """The same, where prompts are followed as this config wants it."""
         used = {name: getattr(language, name) for name in AT_USE}
-        return replace(self, language=self.language.model_copy(update=used))
+        return self.model_copy(update={"language": self.language.model_copy(update=used)})
 
 
 def facts_of(config: MoeRtDetrConfig, text_encoder: str = "") -> dict[str, object]:
@@ -68,34 +92,23 @@ def facts_of(config: MoeRtDetrConfig, text_encoder: str = "") -> dict[str, objec
 def read_checkpoint(path: Path) -> Saved:
     """A checkpoint of this trainer. Raises CheckpointError that says what it is instead."""
     weights, facts = load_weights(path)
+    return _parsed(Saved, path, {**facts, "path": path, "weights": weights})
+
+
+def classes_of(path: Path) -> tuple[str, ...]:
+    """A checkpoint's classes, without its tensors. Raises as ``read_checkpoint``."""
+    return _parsed(Facts, path, read_facts(path)).classes
+
+
+def _parsed(kind: type[F], path: Path, facts: Mapping[str, object]) -> F:
     if facts.get("trainer") != SPEC.kind:
         raise CheckpointError(
             f"{path}: not a checkpoint of {SPEC.kind}, but of {facts.get('trainer') or 'another'}"
         )
     try:
-        return Saved(
-            path=path,
-            weights=weights,
-            classes=tuple(str(name) for name in facts["classes"]),  # type: ignore[attr-defined]
-            model=ModelConfig.model_validate(facts["model"]),
-            moe=_moe(facts),
-            language=LanguageConfig.model_validate(facts["language"]),
-            libraries=dict(facts["libraries"]),  # type: ignore[call-overload]
-            step=int(str(facts.get("step", 0))),
-            epoch=int(str(facts.get("epoch", 0))),
-            text_encoder=str(facts.get("text_encoder", "")),
-        )
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
+        return kind.model_validate(facts)
+    except ValidationError as error:
+        wrong = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
         raise CheckpointError(
-            f"{path}: its facts do not describe a network of this version of Assay "
-            f"({str(error).splitlines()[0]})"
+            f"{path}: its facts do not describe a network of this version of Assay ({wrong})"
         ) from error
-
-
-def _moe(facts: Mapping[str, object]) -> MoeConfig:
-    """With the experts in the weights' order, which facts of JSON do not keep."""
-    moe = MoeConfig.model_validate(facts["moe"])
-    if not moe.groups:
-        return moe
-    order: list[str] = facts["experts"]  # type: ignore[assignment]
-    return moe.model_copy(update={"groups": {name: moe.groups[name] for name in order}})

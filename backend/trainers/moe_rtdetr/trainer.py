@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import backend.trainers.moe_rtdetr.hermetic  # noqa: F401 (must come before transformers)
 from backend.core.records import EvalReport
 from backend.core.trainer import Conditions, Emit, EvalRequest, StopSignal, TrainOutcome
 from backend.datasets import DetectionSplit, read_split
 from backend.hardware.knobs import Knobs, Size
 from backend.runner.device import resolve_device
 from backend.runner.processes import train
-from backend.trainers.moe_rtdetr.checkpoint import read_checkpoint
+from backend.trainers.moe_rtdetr.checkpoint import classes_of, read_checkpoint
 from backend.trainers.moe_rtdetr.evaluation import Ask, conditions
 from backend.trainers.moe_rtdetr.judging import evaluate
 from backend.trainers.moe_rtdetr.learner import restored
@@ -43,8 +42,8 @@ class MoeRtDetrTrainer:
 
     def conditions(self, request: EvalRequest) -> Conditions:
         """What ``evaluate`` would be made under. Raises DataError."""
-        classes = read_checkpoint(Path(request.checkpoint)).classes
-        return conditions(self._split(request, classes), self._config)
+        split = self._split(request, classes_of(Path(request.checkpoint)))
+        return conditions(split, self._config)
 
     def predictor(self, checkpoint: Path) -> MoePredictor:
         """A checkpoint that answers. Raises CheckpointError."""

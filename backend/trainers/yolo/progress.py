@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backend.config.schema import flatten
-from backend.core.errors import CheckpointError, ConfigError, TrainingError
-from backend.nn.finetune.weights import load_state, save_state
+from backend.core.errors import ConfigError
+from backend.nn.finetune.resuming import check_config, read_resumable
+from backend.nn.finetune.weights import save_state
 from backend.trainers.yolo.spec import YoloConfig
 
 FOLDER = "ultralytics"
@@ -47,18 +47,7 @@ def read_progress(work_dir: Path) -> dict[str, Any] | None:
 
     Raises TrainingError for a finished run and CheckpointError for a damaged state.
     """
-    path = last_path(work_dir)
-    if not path.is_file():
-        return None
-    state = load_state(path)
-    if state.get("version") != VERSION:
-        raise CheckpointError(f"{path}: written by another version of Assay; start a new run")
-    if state["finished"]:
-        raise TrainingError(
-            f"{work_dir}: this run is finished after {state['epoch']} epochs; to train its model "
-            "further, start a new run from its checkpoint"
-        )
-    return state
+    return read_resumable(last_path(work_dir), work_dir, VERSION, "epoch")
 
 
 def check_same(work_dir: Path, state: dict[str, Any], identity: Identity) -> tuple[str, ...]:
@@ -66,15 +55,8 @@ def check_same(work_dir: Path, state: dict[str, Any], identity: Identity) -> tup
 
     Raises ConfigError naming what differs.
     """
-    before = flatten(json.loads(str(state["config"])))
-    now = identity.config.flat()
-    for key in sorted((before.keys() | now.keys()) - MAY_CHANGE):
-        old, new = (values.get(key) or "none" for values in (before, now))
-        if old != new:
-            raise ConfigError(
-                f"{work_dir}: the interrupted run had {key} = {old}, now it is {new}; "
-                "continue it with the same config or start a new run"
-            )
+    now = identity.as_state()
+    check_config(work_dir, str(state["config"]), str(now["config"]), MAY_CHANGE.__contains__)
     if state["source"] != identity.source:
         raise ConfigError(
             f"{work_dir}: the interrupted run started from another model file than "

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import errno
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from backend.core.events import Evaluated, Noted
 from backend.core.records import EvalReport
 from backend.core.trainer import Conditions, Emit, EvalRequest, StopSignal, TrainOutcome
 from backend.nn.finetune.freezing import Snapshot
+from backend.nn.finetune.resuming import full_disk_explained
 from backend.scoring.detection.yolo_datafile import read_datafile
 from backend.trainers.yolo import freeze
 from backend.trainers.yolo.checkpoints import Keeper
@@ -103,14 +103,8 @@ class YoloTrainer:
     def _explained(self) -> Iterator[None]:
         """Turn the failures that a user can do something about into one sentence."""
         try:
-            yield
-        except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-                raise
-            raise TrainingError(
-                f"{self._work_dir}: the disk is full; make room and resume, the run continues "
-                "after its last saved epoch"
-            ) from error
+            with full_disk_explained(self._work_dir):
+                yield
         except RuntimeError as error:
             if "out of memory" not in str(error).lower():
                 raise
