@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -29,6 +29,20 @@ class FreezeConfig(Section):
     strategy: str = "full"
 
 
+class DiagnosticsConfig(Section):
+    """What a training shows of itself, and which findings end it. What is observed changes
+    nothing that is trained."""
+
+    observe: bool = Field(True, description="Gradients, updates, what moves, what is predicted.")
+    every: int = Field(10, ge=1, description="Optimizer steps between looks at the gradients.")
+    probe: int = Field(
+        200, ge=0, description="Samples of the input permutation probe; 0: leave it out."
+    )
+    stop: Literal["never", "stop", "error"] = Field(
+        "stop", description="The least severity of a finding that ends the run."
+    )
+
+
 class TrainConfig(Section):
     """Everything that decides a run. ``kind`` tells the trainers apart."""
 
@@ -43,6 +57,7 @@ class TrainConfig(Section):
     device: str = Field("auto", description="cpu, cuda:0, or auto: the first GPU, else the CPU.")
     epochs: int = Field(50, ge=1)
     freeze: FreezeConfig = FreezeConfig()
+    diagnostics: DiagnosticsConfig = DiagnosticsConfig()
 
     def flat(self) -> dict[str, str]:
         """Dotted key to text, as MLflow parameters and the dashboard show it."""

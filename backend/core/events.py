@@ -10,6 +10,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from backend.core.diagnosis import Diagnosis
+from backend.core.evidence import (
+    DataSurvey,
+    GroupMovement,
+    PredictionHistogram,
+    TrainingPlan,
+)
 from backend.core.experts import ExpertReport
 from backend.core.records import Checkpoint, DatasetInput, EvalReport, MetricSpec, Record
 
@@ -31,6 +38,7 @@ class RunStarted(Record):
     data: tuple[DatasetInput, ...]
     environment: dict[str, str]
     resumed_from: int | None = None
+    plan: TrainingPlan | None = None
 
 
 class MetricsLogged(Record):
@@ -101,6 +109,66 @@ class ExpertsObserved(Record):
     final: bool = False
 
 
+class DataSurveyed(Record):
+    """What the data is, told before the first step of a new run."""
+
+    type: Literal["DataSurveyed"] = "DataSurveyed"
+    survey: DataSurvey
+
+
+class MovementObserved(Record):
+    """What moved since step ``since``, and what did not; told at each validation.
+
+    ``thawed``: tensors and buffers that are planned frozen and changed by a bit. ``training``:
+    modules that are frozen as a whole and stand in training mode.
+    """
+
+    type: Literal["MovementObserved"] = "MovementObserved"
+    step: int
+    since: int
+    groups: tuple[GroupMovement, ...]
+    thawed: tuple[str, ...] = ()
+    training: tuple[str, ...] = ()
+
+
+class PredictionsObserved(Record):
+    """What the network says in a validation; it comes after the metrics of its step."""
+
+    type: Literal["PredictionsObserved"] = "PredictionsObserved"
+    step: int
+    split: str
+    histograms: tuple[PredictionHistogram, ...]
+
+
+class InputProbed(Record):
+    """The loss on ``samples`` of a split, and the same with the inputs permuted across samples
+    while the labels stay: equal losses mean that the input is not used. By part of the loss."""
+
+    type: Literal["InputProbed"] = "InputProbed"
+    step: int
+    split: str
+    samples: int
+    losses: dict[str, float]
+    permuted: dict[str, float]
+
+
+class NonfiniteSeen(Record):
+    """The first value that is no number: where it was, and in which samples' step."""
+
+    type: Literal["NonfiniteSeen"] = "NonfiniteSeen"
+    step: int
+    where: Literal["input", "loss", "gradient", "parameter", "metric"]
+    name: str
+    samples: tuple[str, ...] = ()
+
+
+class Diagnosed(Record):
+    """What the rules said at a validation, told when it differs from what they said before."""
+
+    type: Literal["Diagnosed"] = "Diagnosed"
+    diagnosis: Diagnosis
+
+
 class CheckpointRemoved(Record):
     """An earlier checkpoint was deleted, because better ones are kept."""
 
@@ -149,7 +217,8 @@ class RunFinished(Record):
     """The last event. ``best`` is the path of the best checkpoint, if one was saved.
 
     ``interrupted``: the process was stopped from outside, and the same run may be tried again.
-    ``refused``: the input was found wrong before anything was trained.
+    ``refused``: the input was found wrong before anything was trained. ``finding`` is the rule
+    whose finding ended it, if one did.
     """
 
     type: Literal["RunFinished"] = "RunFinished"
@@ -158,6 +227,7 @@ class RunFinished(Record):
     best: str | None = None
     interrupted: bool = False
     refused: bool = False
+    finding: str = ""
 
 
 Event = Annotated[
@@ -170,6 +240,12 @@ Event = Annotated[
     | Evaluated
     | Noted
     | Recovered
+    | DataSurveyed
+    | MovementObserved
+    | PredictionsObserved
+    | InputProbed
+    | NonfiniteSeen
+    | Diagnosed
     | RunFinished,
     Field(discriminator="type"),
 ]

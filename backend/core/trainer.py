@@ -4,8 +4,8 @@ Built as ``Entry(config, work_dir)``. It turns the config into a stream of event
 checkpoint when asked, and knows nobody else.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -135,12 +135,35 @@ class Trainer(Protocol):
     def predictor(self, checkpoint: Path) -> Predictor | ClipPredictor: ...
 
 
+Role = Literal[
+    "lr",
+    "warmup",
+    "clip",
+    "epochs",
+    "weight_decay",
+    "dropout",
+    "positive_weight",
+    "bias_init",
+    "balance",
+    "top_k",
+    "missing",
+    "separator",
+    "pose_dir",
+    "stride",
+    "threshold",
+    "validation_interval",
+    "validation_begin",
+]
+"""What a config key is for: how a finding proposes a change without knowing the trainer."""
+
+
 @dataclass(frozen=True)
 class TrainerSpec:
     """A trainer as the catalog lists it; importing it loads no training stack.
 
-    ``entry`` is ``module:Class`` of the trainer; ``preload`` the modules that make its start
-    slow; ``strategies`` maps each freezing strategy to what it trains; ``headline`` is the
+    ``levers`` maps a role to the config keys that play it, those that a config does not have
+    left out when they are used. ``entry`` is ``module:Class`` of the trainer; ``preload`` the
+    modules that make its start slow; ``strategies`` maps each freezing strategy to what it trains; ``headline`` is the
     metric name that ranks checkpoints, ``primary`` the one that decides a comparison.
     """
 
@@ -156,3 +179,4 @@ class TrainerSpec:
     preload: tuple[str, ...] = ()
     checkpoint_suffixes: tuple[str, ...] = (".safetensors",)
     pip_requirements: tuple[str, ...] = ()
+    levers: Mapping[Role, tuple[str, ...]] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from backend.config.schema import TrainConfig
 from backend.core.events import Event
+from backend.core.evidence import DataSurvey
 from backend.core.records import DatasetInput, EvalReport
 from backend.core.trainer import TrainerSpec
 from backend.runner.config import RunnerConfig
@@ -92,6 +93,16 @@ class Validated:
 
 
 @dataclass(frozen=True)
+class Probed:
+    """Losses on ``samples`` by part, as they are and with the inputs permuted across samples."""
+
+    split: str
+    samples: int
+    losses: Mapping[str, float]
+    permuted: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Training:
     """One training.
 
@@ -103,6 +114,14 @@ class Training:
     are warnings, ``remarks`` are not. ``measured`` are metrics of step 0, such as what the
     network costs. ``facts`` go into each checkpoint and must be JSON; ``source`` tells pretrained
     weights apart when a run is continued.
+
+    For the diagnostics: ``survey`` looks at the data before the first step of a new run;
+    ``losses`` and ``loaders`` are told with the plan (``TrainingPlan``); ``probe`` gets the model
+    that is saved, in evaluation mode, and how many samples, and takes the validation's loss on
+    them as they are and with the inputs permuted.
+
+    ``tie`` is a metric key, the lower the better, that decides between checkpoints of the same
+    headline value.
     """
 
     spec: TrainerSpec
@@ -120,3 +139,8 @@ class Training:
     notes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     watch: Watch = field(default_factory=NoWatch)
+    survey: Callable[[], DataSurvey] | None = None
+    losses: tuple[str, ...] = ()
+    loaders: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    probe: Callable[[nn.Module, int], Probed | None] | None = None
+    tie: str = ""

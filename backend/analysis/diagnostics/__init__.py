@@ -1,0 +1,1 @@
+"""Why does it not converge? One rule per file: evidence in, finding out."""

@@ -1,0 +1,220 @@
+"""The evidence that rules judge: a run's events, its config and its comparisons, indexed once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.core.comparisons import Comparison
+from backend.core.events import (
+    DataSurveyed,
+    Evaluated,
+    Event,
+    ExpertsObserved,
+    FreezeReported,
+    InputProbed,
+    MetricsLogged,
+    MovementObserved,
+    NonfiniteSeen,
+    PredictionsObserved,
+    Recovered,
+    RunFinished,
+    RunStarted,
+)
+from backend.core.evidence import Baselines, DataSurvey, TrainingPlan
+from backend.core.records import Direction
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Some = TypeVar("Some")
+_AT_THE_END = 1 << 60
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One metric over the training: optimizer steps, rising, and a value at each."""
+
+    steps: Ints
+    values: Floats
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a run up to now. Everything absent is None or empty.
+
+    ``config`` is flat: dotted key to text. ``seeds`` are final headline values of other runs that
+    differ in nothing but the seed; ``picked_of`` how many trials the run was chosen from.
+    """
+
+    events: tuple[Event, ...]
+    config: Mapping[str, str] = field(default_factory=dict)
+    comparisons: tuple[Comparison, ...] = ()
+    seeds: tuple[float, ...] = ()
+    picked_of: int = 1
+
+    def until(self, step: int) -> "Evidence":
+        """The same as it was known right after ``step``."""
+        kept = tuple(e for e in self.events if _step_of(e) <= step)
+        return Evidence(kept, self.config, self.comparisons, self.seeds, self.picked_of)
+
+    def all(self, kind: type[Some]) -> list[Some]:
+        """The events of one type, in order."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def last(self, kind: type[Some]) -> Some | None:
+        """The newest event of one type."""
+        return next((e for e in reversed(self.events) if isinstance(e, kind)), None)
+
+    @cached_property
+    def started(self) -> RunStarted | None:
+        """The newest start."""
+        return self.last(RunStarted)
+
+    @cached_property
+    def plan(self) -> TrainingPlan | None:
+        """What was planned, as far as it was told."""
+        return self.started.plan if self.started else None
+
+    @cached_property
+    def finished(self) -> RunFinished | None:
+        """The end, if the last event is one."""
+        last = self.events[-1] if self.events else None
+        return last if isinstance(last, RunFinished) else None
+
+    @cached_property
+    def survey(self) -> DataSurvey | None:
+        """What the data is."""
+        told = self.last(DataSurveyed)
+        return told.survey if told else None
+
+    def baselines(self, split: str) -> Baselines | None:
+        """The trivial baselines of a split."""
+        found = self.survey.baselines if self.survey else ()
+        return next((b for b in found if b.split == split), None)
+
+    @cached_property
+    def curves(self) -> Mapping[str, Curve]:
+        """Every metric by its key. Of several values at one step the last counts; an earlier
+        attempt's steps after the point of a resume are replaced."""
+        values: dict[str, dict[int, float]] = {}
+        for event in self.all(MetricsLogged):
+            for key, value in event.metrics.items():
+                values.setdefault(key, {})[event.step] = value
+        return {
+            key: Curve(np.array(sorted(v)), np.array([v[s] for s in sorted(v)]))
+            for key, v in values.items()
+        }
+
+    def curve(self, key: str) -> Curve | None:
+        """A metric's curve, None if it was never logged."""
+        return self.curves.get(key)
+
+    @cached_property
+    def headline(self) -> str:
+        """The key of the metric that ranks checkpoints; empty if nothing was started."""
+        return self.started.headline if self.started else ""
+
+    def direction(self, key: str) -> Direction | None:
+        """Which way a metric is better, as the trainer declares it."""
+        name = key.partition("/")[2]
+        specs = self.started.metrics if self.started else ()
+        return next((m.direction for m in specs if m.name == name), None)
+
+    @cached_property
+    def evaluations(self) -> tuple[int, ...]:
+        """The steps at which the headline metric was measured, rising."""
+        curve = self.curve(self.headline)
+        return tuple(int(step) for step in curve.steps) if curve else ()
+
+    @cached_property
+    def step(self) -> int:
+        """The newest optimizer step that was told of."""
+        return max((e.step for e in self.all(MetricsLogged)), default=0)
+
+    @cached_property
+    def steps(self) -> int | None:
+        """Planned optimizer steps; None if they are not known."""
+        if self.plan:
+            return self.plan.steps
+        epochs = [(e.step, e.epoch) for e in self.all(MetricsLogged) if e.step > 0]
+        if not self.started or not epochs or not self.started.epochs:
+            return None
+        step, epoch = epochs[-1]
+        return round(step / epoch * self.started.epochs) if epoch else None
+
+    @property
+    def warm(self) -> bool:
+        """Is the warm-up over?"""
+        return self.step >= (self.plan.warmup_steps if self.plan else 0)
+
+    @property
+    def progress(self) -> float | None:
+        """Share of the planned steps that are done."""
+        return self.step / self.steps if self.steps else None
+
+    @property
+    def movements(self) -> list[MovementObserved]:
+        """What moved, at each look."""
+        return self.all(MovementObserved)
+
+    @property
+    def predictions(self) -> list[PredictionsObserved]:
+        """What was predicted, at each validation."""
+        return self.all(PredictionsObserved)
+
+    @property
+    def probes(self) -> list[InputProbed]:
+        """The input permutation probes."""
+        return self.all(InputProbed)
+
+    @property
+    def nonfinite(self) -> list[NonfiniteSeen]:
+        """Values that are no number."""
+        return self.all(NonfiniteSeen)
+
+    @property
+    def experts(self) -> list[ExpertsObserved]:
+        """What the experts did."""
+        return self.all(ExpertsObserved)
+
+    @property
+    def freezing(self) -> list[FreezeReported]:
+        """What was declared frozen, and what was verified."""
+        return self.all(FreezeReported)
+
+    @property
+    def recoveries(self) -> list[Recovered]:
+        """When memory ran out."""
+        return self.all(Recovered)
+
+    @property
+    def report(self) -> Evaluated | None:
+        """The final evaluation."""
+        return self.last(Evaluated)
+
+
+def evidence_of(
+    events: Sequence[Event],
+    config: Mapping[str, str] | None = None,
+    comparisons: Sequence[Comparison] = (),
+    seeds: Sequence[float] = (),
+    picked_of: int = 1,
+) -> Evidence:
+    """The evidence in a run's events."""
+    return Evidence(tuple(events), config or {}, tuple(comparisons), tuple(seeds), picked_of)
+
+
+def _step_of(event: Event) -> int:
+    """When it was known: what has no step was known from the start, or comes at the end."""
+    if isinstance(event, ExpertsObserved):
+        return event.report.step
+    verified = isinstance(event, FreezeReported) and event.phase == "verified"
+    if verified or isinstance(event, RunFinished | Evaluated):
+        return _AT_THE_END
+    return getattr(event, "step", None) or 0

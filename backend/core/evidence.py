@@ -1,0 +1,174 @@
+"""What a training shows of itself, beside its metrics: what the diagnostics judge.
+
+Each record is a part of an event (``backend.core.events``). Absent evidence is absent: None, an
+empty tuple or no event at all, never a zero.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from backend.core.records import Record
+
+
+class TrainingPlan(Record):
+    """What was planned, in optimizer steps. Part of ``RunStarted``.
+
+    ``first_validation`` is None if the training ends before any was due. ``losses`` are the parts
+    of the loss, ``loss`` apart, as they appear behind ``train/`` and ``val/``. ``loaders`` says
+    how each split's loss is taken: split to what (``sampler``, ``reduction``, ``weights``) to how.
+    """
+
+    steps: int
+    steps_per_epoch: int
+    warmup_steps: int = 0
+    validations: int = 0
+    first_validation: int | None = None
+    clip: float = 0.0
+    losses: tuple[str, ...] = ()
+    loaders: dict[str, dict[str, str]] = Field(default_factory=dict)
+
+
+class InputCensus(Record):
+    """Which input files of a split are there (rule D01).
+
+    ``what`` are they (``skeleton files``), ``searched`` where; ``missing`` the first five names;
+    ``elsewhere`` says in words if they exist under another rule of naming. ``policy`` is what the
+    config does about a missing one.
+    """
+
+    split: str
+    what: str
+    expected: int
+    found: int
+    searched: str
+    missing: tuple[str, ...] = ()
+    elsewhere: str = ""
+    policy: str = ""
+
+
+class Channel(Record):
+    """One channel of the input: its standard deviation, and how many values it takes."""
+
+    name: str
+    std: float
+    distinct: int
+
+
+class InputQuality(Record):
+    """What up to 200 inputs of a split look like (rule D02).
+
+    ``units`` were looked at (``clips``, ``images``). ``nonfinite``: units with NaN or infinity.
+    ``zero_frames``: share of frames that are all zero; ``zero_units``: units of which at least
+    95 % is zero. ``outside``: share of joints or boxes outside the image. ``mismatched``: units
+    whose length is not the annotation's. ``swapped``: units in which the near person is smaller
+    than the far one. ``examples``: field name to the first five unit names.
+    """
+
+    split: str
+    units: int
+    channels: tuple[Channel, ...] = ()
+    nonfinite: int = 0
+    zero_frames: float | None = None
+    zero_units: int | None = None
+    outside: float | None = None
+    mismatched: int | None = None
+    swapped: int | None = None
+    examples: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+
+class LabelCensus(Record):
+    """The labels of a split as annotated (rules D03, D05).
+
+    ``units`` are clips or images, ``labels`` events or objects. ``counts``: class to how often.
+    ``unknown``: token to how often; ``empty``: labels of which nothing is known. ``head``: outputs
+    of the network for classes; ``highest``: largest class id met. ``past_end``, ``unsorted``,
+    ``collisions``: events after their clip's end, clips whose events do not rise, events that
+    share a strided frame.
+    """
+
+    split: str
+    units: int
+    labels: int
+    counts: dict[str, int]
+    unknown: dict[str, int] = Field(default_factory=dict)
+    empty: int = 0
+    head: int | None = None
+    highest: int | None = None
+    past_end: int | None = None
+    unsorted: int | None = None
+    collisions: int | None = None
+    examples: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    separator: str = ""
+
+
+class SampledLabels(Record):
+    """The labels that the training's own loader really yields (rule D04).
+
+    ``positions`` (frames, images) of which ``positive`` have an event or object; ``weight`` is the
+    positive class's in the loss. ``counts``: class to how often it was met.
+    """
+
+    split: str
+    positions: int
+    positive: int
+    counts: dict[str, int]
+    weight: float = 1.0
+
+
+class Baselines(Record):
+    """What a predictor gets that never looks at its input (rules B01, B03).
+
+    Name (``untrained``, ``constant``, ``position``) to part of the loss to value, with the run's
+    own sampler, weights, mask and reduction; ``metrics``: name (``nothing``, ``everything``) to
+    metric to value. ``counted``: samples that went into it.
+    """
+
+    split: str
+    losses: dict[str, dict[str, float]]
+    metrics: dict[str, dict[str, float]] = Field(default_factory=dict)
+    counted: int = 0
+
+
+class DataSurvey(Record):
+    """The data before the first step. ``shared``: split pair (``train+val``) to what lies in both,
+    the first five."""
+
+    inputs: tuple[InputCensus, ...] = ()
+    quality: tuple[InputQuality, ...] = ()
+    labels: tuple[LabelCensus, ...] = ()
+    sampled: tuple[SampledLabels, ...] = ()
+    baselines: tuple[Baselines, ...] = ()
+    shared: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+
+class GroupMovement(Record):
+    """How far a named part of the network moved since the last look (rules B12, B13).
+
+    A part that is frozen in half appears twice. ``change`` is the L2 norm of the change over the
+    norm before; None at the first look. ``rate`` is its learning rate as a share of its peak.
+    """
+
+    name: str
+    planned: Literal["trainable", "frozen"]
+    tensors: int
+    requires_grad: int
+    in_optimizer: int
+    changed: int | None = None
+    change: float | None = None
+    rate: float = 1.0
+
+
+class PredictionHistogram(Record):
+    """What one output of the network says in a validation, beside the truth (rules B01, B02).
+
+    ``truth`` and ``predicted``: class (``background`` too) to how often. ``quantiles`` of the
+    score of something being there: "0.5", "0.9", "0.99", "1". ``auroc`` of that score.
+    """
+
+    output: str
+    truth: dict[str, int]
+    predicted: dict[str, int]
+    background: str = ""
+    quantiles: dict[str, float] = Field(default_factory=dict)
+    auroc: float | None = None
