@@ -163,8 +163,9 @@ class TrainerSpec:
 
     ``levers`` maps a role to the config keys that play it, those that a config does not have
     left out when they are used. ``entry`` is ``module:Class`` of the trainer; ``preload`` the
-    modules that make its start slow; ``strategies`` maps each freezing strategy to what it trains; ``headline`` is the
-    metric name that ranks checkpoints, ``primary`` the one that decides a comparison.
+    modules that make its start slow; ``strategies`` maps each freezing strategy to what it
+    trains; ``headline`` is the metric name that ranks checkpoints, ``primary`` the one that
+    decides a comparison.
     """
 
     kind: str

@@ -38,9 +38,11 @@ class SpotClip:
 
 @dataclass(frozen=True)
 class SpottingSplit:
-    """A split of a dataset, read and checked. ``source`` is its JSON file, ``skeletons`` the
-    folder of skeleton files. ``notes`` are warnings, ``remarks`` are not; ``labels`` is the census of
-    rules D03 and D05."""
+    """A split of a dataset, read and checked.
+
+    ``source`` is its JSON file, ``skeletons`` the folder of skeleton files. ``notes`` are
+    warnings, ``remarks`` are not; ``labels`` is the census of rules D03 and D05.
+    """
 
     name: str
     source: Path
