@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from backend.core.comparisons import Comparison
+from backend.core.diagnosis import Diagnosis
+from backend.core.events import Event
 from backend.core.experts import ExpertReport
 from backend.core.records import (
     Checkpoint,
@@ -41,6 +43,13 @@ class RunStore(Protocol):
     def experts(self, key: str) -> list[ExpertReport]:
         """What a run's experts did at each validation, in step order; the one of the final
         evaluation, if there is one, last. Empty for a run without experts."""
+
+    def diagnosis(self, key: str) -> Diagnosis | None:
+        """What the rules said of a run last; None if they never looked at it."""
+
+    def evidence(self, key: str) -> tuple[Event, ...]:
+        """What a run told of itself beside metrics, checkpoints and experts, in order: its start,
+        its data, what moved, what was predicted, recoveries, its end."""
 
     def studies(self) -> list[StudyRecord]:
         """All studies, newest first."""
