@@ -1,4 +1,4 @@
-# make demo | demo-moe | dashboard | test | check | bench | lock
+# make demo | demo-moe | demo-mdfed | dashboard | test | check | bench | lock
 SHELL := /bin/bash
 HOST_PYTHON ?= python3
 VENV := .venv
@@ -7,13 +7,16 @@ UV := $(shell command -v uv)
 STAMP := $(VENV)/.assay-ready
 PORT ?= 8050
 
-.PHONY: demo demo-moe dashboard test check bench env lock clean
+.PHONY: demo demo-moe demo-mdfed dashboard test check bench env lock clean
 
 demo: env            ## train, search, compare and promote on real handwriting
 	$(BIN)/assay demo
 
 demo-moe: env        ## routed experts and the dense detector of the same cost, side by side
 	$(BIN)/assay demo moe
+
+demo-mdfed: env      ## a training that does not converge: made, diagnosed, cured
+	$(BIN)/assay demo mdfed
 
 dashboard: env       ## serve the app on http://127.0.0.1:$(PORT)
 	$(BIN)/assay dashboard --port $(PORT)

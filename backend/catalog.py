@@ -9,12 +9,13 @@ from backend.config import compose
 from backend.config.schema import TrainConfig
 from backend.core.errors import ConfigError
 from backend.core.trainer import TrainerSpec
+from backend.trainers.mdfed.spec import SPEC as MDFED
 from backend.trainers.moe_rtdetr.spec import SPEC as MOE_RTDETR
 from backend.trainers.yolo.spec import SPEC as YOLO
 
 Catalog = Mapping[str, TrainerSpec]
 
-CATALOG: Catalog = {spec.kind: spec for spec in (YOLO, MOE_RTDETR)}
+CATALOG: Catalog = {spec.kind: spec for spec in (YOLO, MOE_RTDETR, MDFED)}
 
 
 def spec_of(kind: object, source: str, catalog: Catalog = CATALOG) -> TrainerSpec:

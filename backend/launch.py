@@ -19,7 +19,7 @@ from backend.catalog import CATALOG, Catalog, spec_of
 from backend.config.schema import TrainConfig
 from backend.core import errors
 from backend.core.errors import AssayError, BusyError, StoreError, TrainingError
-from backend.core.events import Envelope, RunFinished
+from backend.core.events import Envelope, Event, RunFinished
 from backend.core.records import EvalReport
 from backend.core.sinks import Deferred, EventSink, Fanout, JsonlSink, Tail
 from backend.core.trainer import EvalRequest, TrainerSpec
@@ -343,16 +343,12 @@ def evaluate(
     Raises what the trainer raised (DataError, CheckpointError ...) and leaves nothing, or
     TrainingError if the process died.
     """
-    spec = spec_for(config, catalog)
     work = WorkDir(folder)
-    _describe(work, config, spec)
+    _describe(work, config, spec_for(config, catalog))
     write_json(folder / "requests.json", [request.model_dump(mode="json") for request in requests])
-    process = workers.start("evaluate", folder)
     try:
-        process.join()
+        process = _carried_out(workers, "evaluate", folder)
     except BaseException:
-        process.kill()
-        process.join()
         shutil.rmtree(folder)
         raise
     answer = folder / "reports.json"
@@ -363,6 +359,37 @@ def evaluate(
     except AssayError:
         shutil.rmtree(folder)
         raise
+
+
+def survey(
+    config: TrainConfig, folder: Path, workers: Workers, catalog: Catalog = CATALOG
+) -> list[Event]:
+    """What a config's trainer tells of its data, up to its first step; files stay in ``folder``.
+
+    Raises TrainingError with the trainer's own reason.
+    """
+    work = WorkDir(folder)
+    _describe(work, config, spec_for(config, catalog))
+    process = _carried_out(workers, "survey", folder)
+    events = [envelope.event for envelope in Tail(work.events).poll()]
+    last = events[-1] if events else None
+    if not isinstance(last, RunFinished):
+        raise TrainingError(_obituary(work, process.exitcode))
+    if last.status == "failed":
+        raise TrainingError(last.reason)
+    return events[:-1]
+
+
+def _carried_out(workers: Workers, target: str, folder: Path) -> BaseProcess:
+    """The process at its end; it does not outlive us."""
+    process = workers.start(target, folder)
+    try:
+        process.join()
+    except BaseException:
+        process.kill()
+        process.join()
+        raise
+    return process
 
 
 def _reports(answer: dict[str, object]) -> list[EvalReport]:

@@ -11,18 +11,32 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import cast
 
 import yaml
 
+from backend.analysis.diagnostics.actions import resolver, typed
+from backend.analysis.diagnostics.evidence import evidence_of
+from backend.analysis.diagnostics.judging import Told, judged
+from backend.analysis.diagnostics.live import FatalFindingError, Live
+from backend.catalog import CATALOG
+from backend.config.schema import flatten
+from backend.core.diagnosis import Diagnosis
 from backend.core.errors import AssayError, TrainingError
-from backend.core.events import Envelope, Event, RunFinished
+from backend.core.events import (
+    CheckpointSaved,
+    DataSurveyed,
+    Envelope,
+    Event,
+    MetricsLogged,
+    RunFinished,
+)
 from backend.core.records import EvalReport
 from backend.core.sinks import EventSink, JsonlSink, Tail
-from backend.core.trainer import EvalRequest, Trainer
+from backend.core.trainer import Emit, EvalRequest, Trainer
 from backend.core.workdir import WorkDir, write_json
 
 REQUESTS = "requests.json"
@@ -61,17 +75,51 @@ def fit(path: str) -> None:
     """Train what the work directory asks for; the last event tells how it ended."""
     work = WorkDir(Path(path))
     _enter(work)
+    earlier = Tail(work.events).poll()
     sink = JsonlSink(work.events)
-    emit = Emitter(sink, seq=_next_seq(work))
-    finished = _fit(work, emit)
+    emit = Emitter(sink, seq=earlier[-1].seq + 1 if earlier else 0)
+    live = _live(work, emit, [envelope.event for envelope in earlier])
+    finished = live.conclude(_fit(work, emit, live))
     emit(finished)
     sink.close()
     _leave(0 if finished.status != "failed" else 1)
 
 
-def _fit(work: WorkDir, emit: Emitter) -> RunFinished:
+def survey(path: str) -> None:
+    """Let the trainer tell what its data is, and end before it trains."""
+    work = WorkDir(Path(path))
+    _enter(work)
+    sink = JsonlSink(work.events)
+    emit = Emitter(sink)
+    emit(_fit(work, emit, Glance(emit)))
+    sink.close()
+    _leave(0)
+
+
+class Glance:
+    """Ends a training when it has told what its data is, or when it begins without."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+
+    def __call__(self, event: Event) -> None:
+        trains = isinstance(event, MetricsLogged) and event.step > 0
+        if trains or isinstance(event, CheckpointSaved):
+            raise FatalFindingError("this trainer does not tell what its data is")
+        self._emit(event)
+        if isinstance(event, DataSurveyed):
+            raise FatalFindingError("looked at the data only")
+
+    def reason(self) -> str | None:
+        """Nobody asks."""
+        return None
+
+
+def _fit(work: WorkDir, emit: Emitter, live: Live | Glance) -> RunFinished:
     try:
-        outcome = load_trainer(work).fit(emit, StopFile(work))
+        outcome = load_trainer(work).fit(live, live)
+    except FatalFindingError as error:
+        return RunFinished(status="stopped", reason=str(error))
     except AssayError as error:
         return RunFinished(status="failed", reason=str(error), refused=emit.silent)
     except Exception as error:  # noqa: BLE001 (the last event must be written)
@@ -82,6 +130,20 @@ def _fit(work: WorkDir, emit: Emitter) -> RunFinished:
     return RunFinished(
         status="pruned" if pruned else outcome.status, reason=outcome.reason, best=outcome.best
     )
+
+
+def _live(work: WorkDir, emit: Emitter, earlier: Sequence[Event]) -> Live:
+    """The rules of the catalogue, with the run's own config."""
+    config = yaml.safe_load(work.config.read_text(encoding="utf-8"))
+    flat = flatten(config)
+    trainer = CATALOG.get(str(config.get("kind")))
+    act = resolver(trainer.levers if trainer else {}, flat, typed(work.config))
+
+    def judge(events: Sequence[Event], broke: Told) -> Diagnosis:
+        return judged(evidence_of(events, flat), act, broke=broke)
+
+    limit = config.get("diagnostics", {}).get("stop", "stop")
+    return Live(emit, StopFile(work), judge, limit, earlier)
 
 
 def evaluate(path: str) -> None:
@@ -130,11 +192,6 @@ def resolve(name: str) -> object:
             f"the trainer {name} cannot be imported ({error}); install the extra of its name, "
             "such as 'assay[yolo]'"
         ) from error
-
-
-def _next_seq(work: WorkDir) -> int:
-    earlier = Tail(work.events).poll()
-    return earlier[-1].seq + 1 if earlier else 0
 
 
 def _enter(work: WorkDir) -> None:

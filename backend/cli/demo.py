@@ -14,9 +14,22 @@ class System(StrEnum):
 
     yolo = "yolo"
     moe = "moe"
+    mdfed = "mdfed"
 
 
-MODULES = {System.yolo: "studies._demo", System.moe: "studies._demo_moe"}
+class Failure(StrEnum):
+    """Ways to end with every F1 at zero."""
+
+    skeletons = "skeletons"
+    rate = "rate"
+    weighting = "weighting"
+
+
+MODULES = {
+    System.yolo: "studies._demo",
+    System.moe: "studies._demo_moe",
+    System.mdfed: "studies._demo_mdfed",
+}
 """In a room above this one, found by name."""
 
 
@@ -29,12 +42,22 @@ def demo(
     context: typer.Context,
     system: Annotated[
         System,
-        typer.Argument(help="yolo: search, compare, promote; moe: the experts of an RT-DETR."),
+        typer.Argument(
+            help="yolo: search, compare, promote; moe: the experts of an RT-DETR; mdfed: why an "
+            "event spotter does not converge, and the cure."
+        ),
     ] = System.yolo,
     data_only: Annotated[
         bool, typer.Option("--data-only", help="Make the demo's datasets and end.")
     ] = False,
     trials: Annotated[int, typer.Option(min=4, help="Trials of each study (yolo).")] = 8,
+    failure: Annotated[
+        Failure,
+        typer.Option(
+            help="What goes wrong (mdfed): the skeletons are not found, the learning rate is too "
+            "high, or an event counts no more than any frame."
+        ),
+    ] = Failure.skeletons,
 ) -> None:
     """Train, compare and promote on made data, in under ten minutes on two cores."""
     demos = importlib.import_module(MODULES[system])
@@ -44,5 +67,7 @@ def demo(
         show(*(f"{name}: {path}" for name, path in data.items()))
     elif system is System.yolo:
         demos.Demo(home, trials).run()
+    elif system is System.mdfed:
+        demos.Demo(home, failure.value).run()
     else:
         demos.Demo(home).run()

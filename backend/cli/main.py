@@ -1,7 +1,8 @@
 """The command line: parse, call one function, print.
 
 Nothing heavy is imported here: ``assay --help`` loads neither torch, MLflow, Optuna nor Dash.
-Exit codes: 0 done, 1 user error (one line), 2 usage, 3 decided not to promote.
+Exit codes: 0 done, 1 user error (one line), 2 usage, 3 decided not to promote; of ``diagnose`` and
+``check`` 4 warning, 5 error, 6 going on is a waste.
 """
 
 import os
@@ -17,6 +18,7 @@ from backend.cli import (
     dashboard,
     datasets,
     demo,
+    diagnosing,
     evidence,
     experts,
     hardware,
@@ -45,6 +47,7 @@ for module in (
     importing,
     reporting,
     experts,
+    diagnosing,
     hardware,
     checkpoints,
     dashboard,

@@ -62,7 +62,9 @@ class InputQuality(Record):
     ``zero_frames``: share of frames that are all zero; ``zero_units``: units of which at least
     95 % is zero. ``outside``: share of joints or boxes outside the image. ``mismatched``: units
     whose length is not the annotation's. ``swapped``: units in which the near person is smaller
-    than the far one. ``examples``: field name to the first five unit names.
+    than the far one. ``integer``: units whose coordinates are whole numbers, as they are after a
+    careless cast. ``examples``: field name to the first five unit names (``integer`` with its
+    channels).
     """
 
     split: str
@@ -74,6 +76,7 @@ class InputQuality(Record):
     outside: float | None = None
     mismatched: int | None = None
     swapped: int | None = None
+    integer: int | None = None
     examples: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
@@ -84,7 +87,8 @@ class LabelCensus(Record):
     ``unknown``: token to how often; ``empty``: labels of which nothing is known. ``head``: outputs
     of the network for classes; ``highest``: largest class id met. ``past_end``, ``unsorted``,
     ``collisions``: events after their clip's end, clips whose events do not rise, events that
-    share a strided frame.
+    share a strided frame with an earlier one. ``separator`` parts labels as they were read;
+    ``better`` is one under which more labels are understood, if there is one.
     """
 
     split: str
@@ -100,6 +104,7 @@ class LabelCensus(Record):
     collisions: int | None = None
     examples: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     separator: str = ""
+    better: str = ""
 
 
 class SampledLabels(Record):

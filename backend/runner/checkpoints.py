@@ -29,30 +29,37 @@ class Measured(Record):
 
 @dataclass(frozen=True)
 class Kept:
-    """A checkpoint on disk. ``score`` is None if it has no headline that is a number."""
+    """A checkpoint on disk. ``rank`` (the higher the better: the headline, then the tie-break) is
+    None if it has no headline that is a number."""
 
     path: Path
     sha256: str
     step: int
-    score: float | None
+    rank: tuple[float, float] | None
     wanted: bool
 
 
 class Keeper:
-    """Keeps the best, the last and each ``wanted`` checkpoint; ``prune`` deletes the others."""
+    """Keeps the best, the last and each ``wanted`` checkpoint; ``prune`` deletes the others.
 
-    def __init__(self, work_dir: Path, emit: Emit, headline: str, direction: Direction) -> None:
+    ``tie`` is a metric, the lower the better, that decides between equal headline values.
+    """
+
+    def __init__(
+        self, work_dir: Path, emit: Emit, headline: str, direction: Direction, tie: str = ""
+    ) -> None:
         self._work_dir = work_dir
         self._emit = emit
         self._headline = headline
+        self._tie = tie
         self._sign = 1 if direction == "maximize" else -1
         self._kept: list[Kept] = []
 
     @property
     def best(self) -> Kept | None:
-        """The first of those with the best score."""
-        scored = [(self._sign * kept.score, kept) for kept in self._kept if kept.score is not None]
-        return max(scored, key=lambda pair: (pair[0], -pair[1].step))[1] if scored else None
+        """The first of those with the best rank."""
+        ranked = [(kept.rank, kept) for kept in self._kept if kept.rank is not None]
+        return max(ranked, key=lambda pair: (pair[0], -pair[1].step))[1] if ranked else None
 
     @property
     def chosen(self) -> Kept | None:
@@ -61,10 +68,10 @@ class Keeper:
 
     def improves(self, metrics: Mapping[str, float]) -> bool:
         """Would these be the best?"""
-        score, best = self._score(metrics), self.best
-        if score is None:
+        rank, best = self._rank(metrics), self.best
+        if rank is None:
             return False
-        return best is None or best.score is None or self._sign * (score - best.score) > 0
+        return best is None or best.rank is None or rank > best.rank
 
     def save(
         self,
@@ -78,8 +85,8 @@ class Keeper:
         path.parent.mkdir(parents=True, exist_ok=True)
         strict = json.loads(measured.model_dump_json())  # a metric may be NaN, which JSON has not
         digest = save_weights(path, weights, {**facts, **strict, "wanted": wanted})
-        score = self._score(measured.metrics)
-        self._kept.append(Kept(path, digest, measured.step, score, wanted))
+        rank = self._rank(measured.metrics)
+        self._kept.append(Kept(path, digest, measured.step, rank, wanted))
         best = self.best
         checkpoint = Checkpoint(
             path=self.relative(path),
@@ -106,8 +113,8 @@ class Keeper:
         for path in sorted((self._work_dir / FOLDER).glob("step-*.safetensors")):
             facts = read_facts(path)
             measured = Measured.model_validate({k: facts[k] for k in Measured.model_fields})
-            score = self._score(measured.metrics)
-            kept = Kept(path, sha256(path), measured.step, score, bool(facts["wanted"]))
+            rank = self._rank(measured.metrics)
+            kept = Kept(path, sha256(path), measured.step, rank, bool(facts["wanted"]))
             self._kept.append(kept)
         self._remove(lambda kept: kept.step > step)
         self.prune()
@@ -116,9 +123,11 @@ class Keeper:
         """As events name it."""
         return path.relative_to(self._work_dir).as_posix()
 
-    def _score(self, metrics: Mapping[str, float]) -> float | None:
-        score = metrics.get(self._headline)
-        return score if score is not None and math.isfinite(score) else None
+    def _rank(self, metrics: Mapping[str, float]) -> tuple[float, float] | None:
+        score, tie = metrics.get(self._headline), metrics.get(self._tie, math.inf)
+        if score is None or not math.isfinite(score):
+            return None
+        return self._sign * score, -math.inf if math.isnan(tie) else -tie
 
     def _remove(self, doomed: Callable[[Kept], bool]) -> None:
         for kept in [kept for kept in self._kept if doomed(kept)]:

@@ -4,6 +4,7 @@ One process sees the same samples, in the same global batches and with the same 
 as several do together, from whichever step a run is continued.
 """
 
+import dataclasses
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -146,7 +147,8 @@ class Stream:
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """Tensors, and what has a ``to``, inside of mappings and sequences, on ``device``."""
+    """Tensors, and what has a ``to``, inside of mappings, sequences and dataclasses, on
+    ``device``."""
     if isinstance(batch, Tensor) or hasattr(batch, "to"):
         return batch.to(device, non_blocking=True) if device.type != "cpu" else batch
     if isinstance(batch, dict):
@@ -155,6 +157,9 @@ def to_device(batch: Any, device: torch.device) -> Any:
         return type(batch)(*(to_device(value, device) for value in batch))
     if isinstance(batch, list | tuple):
         return type(batch)(to_device(value, device) for value in batch)
+    if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
+        fields = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
+        return dataclasses.replace(batch, **to_device(fields, device))
     return batch
 
 

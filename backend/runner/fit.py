@@ -1,11 +1,13 @@
 """``fit``: a Training in, events and checkpoints out."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from backend.core.events import (
+    DataSurveyed,
     Evaluated,
     Event,
     FreezeGroup,
@@ -14,6 +16,7 @@ from backend.core.events import (
     Noted,
     RunStarted,
 )
+from backend.core.evidence import TrainingPlan
 from backend.core.records import Direction
 from backend.core.trainer import Emit, StopSignal, TrainOutcome
 from backend.nn.finetune.freezing import Snapshot
@@ -24,6 +27,7 @@ from backend.runner.device import environment, resolve_device
 from backend.runner.distributed import joined, world_size
 from backend.runner.hooks import BorderHook, StepHook
 from backend.runner.loop import TrainLoop
+from backend.runner.observing import Observing
 from backend.runner.progress import check_same, identity, read_progress, write_finished
 from backend.runner.quiet import QuietRunner
 from backend.runner.recorder import Recorder
@@ -70,20 +74,14 @@ def _fit(
     before = Snapshot(session.model, session.frozen)
     if state:
         session.restore(state)
-    keeper = Keeper(work_dir, emit, training.spec.headline, _direction(training))
-    emit(_started(session, part, resumed=state is not None))
-    for event in part.events:
+    keeper = Keeper(work_dir, emit, training.spec.headline, _direction(training), training.tie)
+    for event in _opening(session, part, before, resumed=state is not None):
         emit(event)
-    for note in (*session.notes, *training.remarks):
-        emit(Noted(level="info", message=note))
-    for note in session.warnings:
-        emit(Noted(level="warning", message=note))
-    if training.measured and not state:
-        emit(MetricsLogged(step=0, epoch=1, metrics=dict(training.measured)))
-    emit(_report(session, "declared", before))
     if ranks.first:
         keeper.find(session.step)
-    asked = _run(session, emit, stop, keeper)
+    if ranks.first and training.survey and not state:
+        emit(DataSurveyed(survey=training.survey()))
+    asked = _run(session, before, emit, stop, keeper)
     emit(_report(session, "verified", before))
     best = keeper.relative(keeper.chosen.path) if keeper.chosen else None
     if asked and not session.over:
@@ -98,14 +96,30 @@ def _fit(
     return TrainOutcome(status="finished", best=best, reason=session.ended)
 
 
-def _run(session: Session, emit: Emit, stop: StopSignal, keeper: Keeper) -> str | None:
+def _run(
+    session: Session, before: Snapshot, emit: Emit, stop: StopSignal, keeper: Keeper
+) -> str | None:
     """Let the Runner train; the reason for which it was asked to stop, if it was."""
-    recorder = Recorder(session, emit)
-    border = BorderHook(session, recorder, keeper, stop)
     session.training.watch.began(session.optimization.optimizer)
+    recorder = Recorder(session, emit, Observing(session, emit, before))
+    border = BorderHook(session, recorder, keeper, stop)
     loop = TrainLoop(session, recorder)
     QuietRunner(session, loop, [StepHook(session, recorder), border]).train()
     return border.asked
+
+
+def _opening(session: Session, part: Part, before: Snapshot, resumed: bool) -> Iterator[Event]:
+    """What is told before anything is trained, but for the data."""
+    training = session.training
+    yield _started(session, part, resumed)
+    yield from part.events
+    for note in (*session.notes, *training.remarks):
+        yield Noted(level="info", message=note)
+    for note in session.warnings:
+        yield Noted(level="warning", message=note)
+    if training.measured and not resumed:
+        yield MetricsLogged(step=0, epoch=1, metrics=dict(training.measured))
+    yield _report(session, "declared", before)
 
 
 def _started(session: Session, part: Part, resumed: bool) -> RunStarted:
@@ -121,6 +135,23 @@ def _started(session: Session, part: Part, resumed: bool) -> RunStarted:
             **({"tier": part.tier} if part.tier else {}),
         },
         resumed_from=session.point.epoch if resumed else None,
+        plan=_plan(session),
+    )
+
+
+def _plan(session: Session) -> TrainingPlan:
+    training, length = session.training, session.length
+    runner = training.runner
+    due = length.validations(runner.validation.interval, runner.validation.begin)
+    return TrainingPlan(
+        steps=length.steps,
+        steps_per_epoch=length.steps_per_epoch,
+        warmup_steps=runner.schedule.warmup_steps,
+        validations=len({*due, length.steps}),
+        first_validation=due[0] if due else None,
+        clip=runner.clip,
+        losses=training.losses,
+        loaders={split: dict(how) for split, how in training.loaders.items()},
     )
 
 

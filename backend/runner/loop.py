@@ -79,6 +79,7 @@ class TrainLoop(BaseLoop):
         seed = session.training.config.seed
         for place in range(window):
             batch = next(batches)
+            self._recorder.feed(batch)
             seed_all(STEP, seed, session.step, place, session.ranks.rank)
             self._recorder.add(runner.model.train_step(batch, session.optimization))
         if session.optimization.left_out:

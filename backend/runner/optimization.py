@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,19 +15,32 @@ from backend.runner.mm import OptimWrapper
 DTYPES = {"off": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+class Onlooker(Protocol):
+    """Sees a step from the inside and changes nothing."""
+
+    def loss(self, loss: Tensor) -> None:
+        """A batch's loss, before its gradient is taken."""
+
+    def gradients(self, norm: Tensor | None) -> None:
+        """The window's gradient, unscaled and not yet clipped; its norm, if that is known."""
+
+
 class Optimization(OptimWrapper):
     """mmengine's wrapper with windows of its own, and mixed precision on any device.
 
     A window is closed by its last batch, so none reaches over an epoch's end and none is lost;
     its gradient is the mean over its batches. A step whose gradient is no number is left out:
     in float16 by the scaler, which then scales less (``overflows``), else, up to
-    ``max_nonfinite`` of them, here (``nonfinite``).
+    ``max_nonfinite`` of them, here (``nonfinite``). ``clipped`` says of each step since the
+    list was emptied whether its gradient was; ``onlooker`` may look on.
     """
 
     def __init__(self, optimizer: Optimizer, config: RunnerConfig, device: torch.device) -> None:
         super().__init__(optimizer)
         self.base_param_settings = None  # one more group, without parameters, for its logger
         self.norm: Tensor | None = None
+        self.clipped: list[Tensor] = []
+        self.onlooker: Onlooker | None = None
         self.left_out = False
         self.nonfinite = 0
         self.overflows = 0
@@ -68,20 +81,30 @@ class Optimization(OptimWrapper):
 
     def backward(self, loss: Tensor, **_: object) -> None:
         """Add a batch's gradient."""
+        if self.onlooker:
+            self.onlooker.loss(loss.detach())
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._inner_count += 1
 
     def step(self, **_: object) -> None:
         """Move the weights; ``norm`` is then the gradient's norm before it was clipped."""
         self.left_out = False
-        if self._clip or self._tolerant:
+        if self._clip or self._tolerant or self.onlooker:
             self._scaler.unscale_(self.optimizer)
-            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-            norm = nn.utils.clip_grad_norm_(parameters, self._clip or math.inf)
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm: Tensor | None = None
+        if self._clip or self._tolerant:
+            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if self.onlooker:
+            self.onlooker.gradients(norm)
+        if norm is not None:
+            nn.utils.clip_grads_with_norm_(parameters, self._clip or math.inf, norm)
             self.norm = norm if self._clip else None
             if self._tolerant and not math.isfinite(norm):
                 self.left_out, self.nonfinite = True, self.nonfinite + 1
                 return
+            if self._clip:
+                self.clipped.append(norm > self._clip)
         scale = self._scaler.get_scale()
         self._scaler.step(self.optimizer)
         self._scaler.update()

@@ -21,6 +21,7 @@ MAY_CHANGE = (
     *("runner.workers", "runner.prefetch", "runner.threads", "hardware.recover"),
     *("runner.log_interval", "runner.deterministic", "runner.max_nonfinite"),
     *("runner.validation.", "runner.checkpoints.", "runner.unused_parameters"),
+    "diagnostics.",
 )
 """Config keys (those ending in a dot: sections) that a continued run may change.
 

@@ -34,6 +34,14 @@ class Length:
             return False
         return _multiples(step, every) > _multiples(step - 1, every)
 
+    def validations(self, interval: float, begin: float) -> tuple[int, ...]:
+        """The steps after which a validation is due, rising; the last step may not be one."""
+        every = interval * self.steps_per_epoch
+        ends = (
+            math.ceil(n * every - ROUNDING) for n in range(1, _multiples(self.steps, every) + 1)
+        )
+        return tuple(dict.fromkeys(step for step in ends if self.due(step, interval, begin)))
+
 
 def _multiples(step: int, every: float) -> int:
     return math.floor(step / every + ROUNDING)

@@ -22,6 +22,8 @@ BEST_PATH = "best.path"
 BEST_MODEL = "best.model_id"
 REPLACES = "replaces"
 UPDATED = "updated"
+DIAGNOSIS = "diagnosis"
+FINDING = "finding."
 HARDWARE = "hardware"
 COMPARISON = "comparison"
 RECIPES = "recipes"
@@ -50,6 +52,8 @@ RECIPES_FILE = "recipes.json"
 DECISION_FILE = "decision.json"
 EXPERTS_FOLDER = "experts"
 FINAL_EXPERTS = f"{EXPERTS_FOLDER}/final.json"
+DIAGNOSIS_FILE = "diagnosis.json"
+EVIDENCE_FOLDER = "evidence"
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
@@ -58,6 +62,11 @@ PREVIOUS = "previous"
 def experts_file(step: int) -> str:
     """Where the experts of a validation are told; the names sort by step."""
     return f"{EXPERTS_FOLDER}/step-{step:07d}.json"
+
+
+def evidence_file(part: int) -> str:
+    """A part of what a run told of itself, an event per line; the names sort in order."""
+    return f"{EVIDENCE_FOLDER}/part-{part:05d}.jsonl"
 
 
 def metric_key(text: str) -> str:

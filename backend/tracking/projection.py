@@ -21,9 +21,11 @@ from mlflow.entities import (
 from mlflow.entities import DatasetInput as LoggedDataset
 from mlflow.tracking import MlflowClient
 
+from backend.core.diagnosis import Diagnosis
 from backend.core.events import (
     CheckpointRemoved,
     CheckpointSaved,
+    Diagnosed,
     Envelope,
     Evaluated,
     Event,
@@ -40,6 +42,7 @@ from backend.core.workdir import WorkDir
 from backend.tracking import names
 from backend.tracking.artifacts import put_file, put_text
 from backend.tracking.client import slug
+from backend.tracking.evidence import EvidenceLog
 
 Call = Callable[[], object]
 
@@ -73,11 +76,14 @@ class Projection:
         self._evaluations: list[tuple[str, str]] = []
         self._notes: list[dict[str, object]] = []
         self._finished: RunFinished | None = None
+        self._evidence = EvidenceLog()
+        self._open_findings: frozenset[str] = frozenset()
         self._time = 0.0
 
     def add(self, envelope: Envelope) -> list[Call]:
         """The calls that an event needs at once; metrics wait for ``flush``."""
         self._time = envelope.time
+        self._evidence.add(envelope.event)
         match envelope.event:
             case MetricsLogged() as event:
                 self._rows += _rows(event.metrics, envelope.time, event.step)
@@ -107,17 +113,24 @@ class Projection:
                 return self._evaluated(event.report)
             case Recovered():
                 return self._recovered(event)
+            case Diagnosed(diagnosis=diagnosis):
+                return self._diagnosed(diagnosis)
         return []
 
     def _note(self, level: str, message: str) -> None:
         self._notes.append({"time": self._time, "level": level, "message": message})
 
     def flush(self) -> list[Call]:
-        """The calls that write the metrics seen so far."""
+        """The calls that write the metrics and the evidence seen so far."""
         rows, self._rows = self._rows, []
         return [
-            partial(self._client.log_batch, self._run_id, metrics=rows[i : i + METRICS_PER_CALL])
-            for i in range(0, len(rows), METRICS_PER_CALL)
+            *(
+                partial(
+                    self._client.log_batch, self._run_id, metrics=rows[i : i + METRICS_PER_CALL]
+                )
+                for i in range(0, len(rows), METRICS_PER_CALL)
+            ),
+            *(partial(self._put, name, text) for name, text in self._evidence.flush()),
         ]
 
     def close(self) -> list[Call]:
@@ -185,6 +198,17 @@ class Projection:
         self._rows += _rows(recoveries | numbers, self._time, event.step or 0)
         tags = {f"{names.HARDWARE}.{key}": str(v) for key, v in event.effective.items()}
         return [partial(self._tag, {f"{names.HARDWARE}.recoveries": str(event.attempt), **tags})]
+
+    def _diagnosed(self, diagnosis: Diagnosis) -> list[Call]:
+        """The newest diagnosis takes the place of the one before, with its tags."""
+        found = {names.FINDING + finding.rule: finding.severity for finding in diagnosis.findings}
+        gone = self._open_findings - found.keys()
+        self._open_findings = frozenset(found)
+        return [
+            partial(self._put, names.DIAGNOSIS_FILE, diagnosis.model_dump_json(indent=2)),
+            partial(self._tag, {names.DIAGNOSIS: diagnosis.verdict, **found}),
+            *(partial(self._untag, name) for name in sorted(gone)),
+        ]
 
     def _checkpoint(self, event: CheckpointSaved) -> list[Call]:
         checkpoint, time = event.checkpoint, self._time
@@ -291,6 +315,10 @@ class Projection:
 
     def _tag(self, tags: dict[str, str]) -> None:
         self._client.log_batch(self._run_id, tags=run_tags(tags))
+
+    def _untag(self, name: str) -> None:
+        if name in self._client.get_run(self._run_id).data.tags:
+            self._client.delete_tag(self._run_id, name)
 
 
 def milliseconds(seconds: float) -> int:

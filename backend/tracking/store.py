@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from backend.core.comparisons import Comparison
+from backend.core.diagnosis import Diagnosis
 from backend.core.errors import StoreError
+from backend.core.events import Event
 from backend.core.experts import ExpertReport
 from backend.core.records import (
     Checkpoint,
@@ -25,6 +27,7 @@ from backend.tracking import names
 from backend.tracking.curves import Curves, series_of
 from backend.tracking.database import SCHEMA, revision
 from backend.tracking.errors import store_errors
+from backend.tracking.evidence import read_part
 from backend.tracking.home import Home
 from backend.tracking.names import Kind
 from backend.tracking.rows import (
@@ -37,6 +40,7 @@ from backend.tracking.rows import (
 from backend.tracking.sqlite_rows import SqliteRows
 
 Value = TypeVar("Value")
+Source = TypeVar("Source")
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 SERVER_SECONDS = 5.0
@@ -54,6 +58,7 @@ class MlflowStore:
         self._memory: dict[tuple[str, ...], tuple[str, object]] = {}
         self._curves = Curves(CACHED_POINTS)
         self._parsed = lru_cache(CACHED_REPORTS)(ExpertReport.model_validate_json)
+        self._parts = lru_cache(CACHED_REPORTS)(read_part)
 
     def change_token(self) -> str:
         """Differs after each write to the database file; for a server, every few seconds."""
@@ -99,6 +104,14 @@ class MlflowStore:
     def experts(self, key: str) -> list[ExpertReport]:
         run = self.run(key)
         return list(self._remembered(("experts", run.key), lambda: self._read_experts(run)))
+
+    def diagnosis(self, key: str) -> Diagnosis | None:
+        run = self.run(key)
+        return self._remembered(("diagnosis", run.key), lambda: self._read_diagnosis(run))
+
+    def evidence(self, key: str) -> tuple[Event, ...]:
+        run = self.run(key)
+        return self._remembered(("evidence", run.key), lambda: self._read_evidence(run))
 
     def studies(self) -> list[StudyRecord]:
         return list(self._results("study", names.STUDY_FILE, StudyRecord))
@@ -217,25 +230,37 @@ class MlflowStore:
         return sorted(found, key=lambda checkpoint: checkpoint.step)
 
     def _read_experts(self, run: Run) -> list[ExpertReport]:
-        trainings = self._remembered(("trainings",), self._read_trainings)
-        row = trainings.get(run.key)
-        if row is None:  # deleted a moment ago
-            return []
-        with self._rows() as rows:
-            files = rows.files(row, names.EXPERTS_FOLDER)
+        files = self._files(run, names.EXPERTS_FOLDER)
         last = Path(names.FINAL_EXPERTS).name
         in_order = sorted(files, key=lambda name: (name == last, name))
-        return [self._expert_report(run, name, files[name]) for name in in_order]
+        folder = names.EXPERTS_FOLDER
+        return [_whole(run, f"{folder}/{n}", self._parsed, files[n]) for n in in_order]
 
-    def _expert_report(self, run: Run, name: str, content: bytes) -> ExpertReport:
-        try:
-            return self._parsed(content)
-        except ValueError as error:
-            raise StoreError(
-                f"{names.EXPERTS_FOLDER}/{name} of MLflow run {run.mlflow_run_id} ({run.name}): "
-                "damaged, or written by another version of Assay; the work directory has it "
-                f"whole: assay replay {run.work_dir}"
-            ) from error
+    def _read_diagnosis(self, run: Run) -> Diagnosis | None:
+        row = self._row(run)
+        return None if row is None else _whole(run, names.DIAGNOSIS_FILE, self._diagnosis_in, row)
+
+    def _diagnosis_in(self, row: RunRow) -> Diagnosis | None:
+        with self._rows() as rows:
+            text = rows.text(row, names.DIAGNOSIS_FILE)
+        return None if text is None else Diagnosis.model_validate_json(text)
+
+    def _read_evidence(self, run: Run) -> tuple[Event, ...]:
+        files = self._files(run, names.EVIDENCE_FOLDER)
+        folder = names.EVIDENCE_FOLDER
+        parts = [_whole(run, f"{folder}/{n}", self._parts, files[n]) for n in sorted(files)]
+        return tuple(event for part in parts for event in part)
+
+    def _files(self, run: Run, folder: str) -> dict[str, bytes]:
+        """The artifacts in a folder of a run by name; none of a run deleted a moment ago."""
+        row = self._row(run)
+        if row is None:
+            return {}
+        with self._rows() as rows:
+            return rows.files(row, folder)
+
+    def _row(self, run: Run) -> RunRow | None:
+        return self._remembered(("trainings",), self._read_trainings).get(run.key)
 
     def _results(self, kind: Kind, file: str, record: type[AnyRecord]) -> list[AnyRecord]:
         def read() -> list[AnyRecord]:
@@ -301,6 +326,18 @@ def _result(rows: Rows, row: RunRow, file: str, record: type[AnyRecord]) -> AnyR
         raise StoreError(
             f"{file} of MLflow run {row.run_id} ({row.name}): damaged, or written by another "
             "version of Assay; restore it, or delete this run in MLflow"
+        ) from error
+
+
+def _whole(run: Run, file: str, parse: Callable[[Source], Value], source: Source) -> Value:
+    """What a run's artifact says. Raises StoreError that names the way to restore it."""
+    try:
+        return parse(source)
+    except ValueError as error:
+        raise StoreError(
+            f"{file} of MLflow run {run.mlflow_run_id} ({run.name}): damaged, or written by "
+            "another version of Assay; the work directory has it whole: assay replay "
+            f"{run.work_dir}"
         ) from error
 
 

@@ -75,6 +75,10 @@
     return window.location.pathname.startsWith("/experts");
   }
 
+  function onConvergence() {
+    return window.location.pathname.startsWith("/convergence");
+  }
+
   function keysOf(selected) {
     if (!selected) return [];
     if (Array.isArray(selected)) return selected.map((row) => row.key).filter(Boolean);
@@ -256,7 +260,7 @@
     },
 
     pickStep(at, steps) {
-      if (!steps || !steps[at] || !onExperts()) return;
+      if (!steps || !steps[at] || !(onExperts() || onConvergence())) return;
       go({ step: at === steps.length - 1 ? null : steps[at].value });
     },
 
@@ -269,6 +273,27 @@
       const click = id && id.name.startsWith("usage ") && triggered[0].value;
       const at = (steps || []).findIndex((s) => click && s.value === String(click.points[0].x));
       if (at >= 0) go({ step: steps[at].value });
+    },
+
+    /* --- convergence ---------------------------------------------------- */
+    deriveConvergence: (search, ...known) =>
+      partsOf(known, ["runs", "run"], ["runs", "run", "log", "smooth"], ["runs", "run", "step"]),
+
+    /* News begin with the runs on screen. */
+    pickRuns(picked, news) {
+      const shown = news ? news[0] : [];
+      if (!picked || !onConvergence() || same([...picked].sort(), [...shown].sort())) return;
+      const run = query().get("run");
+      go({ runs: picked, run: picked.includes(run) ? run : null, step: null }, null, true);
+    },
+
+    readCourse(search) {
+      const smooth = Number(query().get("smooth")) || 0;
+      return [query().get("log") === "1", smooth, smooth ? smooth.toFixed(2) : "off"];
+    },
+
+    writeCourse(log, smooth) {
+      if (onConvergence()) go({ log: log ? "1" : null, smooth: smooth ? String(smooth) : null });
     },
 
     /* --- studies -------------------------------------------------------- */

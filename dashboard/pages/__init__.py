@@ -7,6 +7,7 @@ from dash import Dash
 from backend.catalog import Catalog
 from backend.core.store import RunStore
 from dashboard.pages.compare import ComparePage
+from dashboard.pages.convergence import ConvergencePage
 from dashboard.pages.experts import ExpertsPage
 from dashboard.pages.runs import RunsPage
 from dashboard.pages.studies import StudiesPage
@@ -27,4 +28,10 @@ class Page(Protocol):
     def register(self, app: Dash, store: RunStore, catalog: Catalog) -> None: ...
 
 
-PAGES: tuple[Page, ...] = (RunsPage(), ComparePage(), ExpertsPage(), StudiesPage())
+PAGES: tuple[Page, ...] = (
+    RunsPage(),
+    ConvergencePage(),
+    ComparePage(),
+    ExpertsPage(),
+    StudiesPage(),
+)

@@ -13,7 +13,9 @@ from backend.core.comparisons import (
     MetricDelta,
     Verdict,
 )
+from backend.core.diagnosis import Diagnosis
 from backend.core.errors import StoreError
+from backend.core.events import Event
 from backend.core.experts import ExpertReport
 from backend.core.records import (
     Checkpoint,
@@ -42,6 +44,8 @@ class MemoryStore:
         self.curves: dict[tuple[str, str], Series] = {}
         self.saved: dict[str, list[Checkpoint]] = {}
         self.expert_reports: dict[str, list[ExpertReport]] = {}
+        self.diagnoses: dict[str, Diagnosis] = {}
+        self.told: dict[str, tuple[Event, ...]] = {}
         self.study_list: list[StudyRecord] = []
         self.comparison_list: list[Comparison] = []
         self.decisions: list[PromotionDecision] = []
@@ -92,6 +96,14 @@ class MemoryStore:
     def experts(self, key: str) -> list[ExpertReport]:
         self._check()
         return list(self.expert_reports.get(self.run(key).key, []))
+
+    def diagnosis(self, key: str) -> Diagnosis | None:
+        self._check()
+        return self.diagnoses.get(self.run(key).key)
+
+    def evidence(self, key: str) -> tuple[Event, ...]:
+        self._check()
+        return self.told.get(self.run(key).key, ())
 
     def studies(self) -> list[StudyRecord]:
         self._check()

@@ -1,8 +1,10 @@
 """The evidence that rules judge: a run's events, its config and its comparisons, indexed once."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import compress
 from typing import TypeVar
 
 import numpy as np
@@ -44,12 +46,34 @@ class Curve:
         return len(self.steps)
 
 
+class _Begun(Mapping[str, Curve]):
+    """The curves up to a step, each cut when it is asked for."""
+
+    def __init__(self, whole: Mapping[str, Curve], step: int) -> None:
+        self._whole = whole
+        self._step = step
+
+    def __getitem__(self, key: str) -> Curve:
+        curve = self._whole[key]
+        end = int(np.searchsorted(curve.steps, self._step, side="right"))
+        if end == 0:
+            raise KeyError(key)
+        return Curve(curve.steps[:end], curve.values[:end])
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for key, curve in self._whole.items() if curve.steps[0] <= self._step)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What is known of a run up to now. Everything absent is None or empty.
 
     ``config`` is flat: dotted key to text. ``seeds`` are final headline values of other runs that
     differ in nothing but the seed; ``picked_of`` how many trials the run was chosen from.
+    ``whole`` are the curves of which these are the beginning (see ``until``).
     """
 
     events: tuple[Event, ...]
@@ -57,19 +81,34 @@ class Evidence:
     comparisons: tuple[Comparison, ...] = ()
     seeds: tuple[float, ...] = ()
     picked_of: int = 1
+    whole: Mapping[str, Curve] | None = None
 
     def until(self, step: int) -> "Evidence":
         """The same as it was known right after ``step``."""
-        kept = tuple(e for e in self.events if _step_of(e) <= step)
-        return Evidence(kept, self.config, self.comparisons, self.seeds, self.picked_of)
+        return Evidence(
+            tuple(compress(self.events, self._known_at <= step)), self.config, self.comparisons,
+            self.seeds, self.picked_of, _Begun(self.curves, step),
+        )  # fmt: skip
+
+    @cached_property
+    def _known_at(self) -> Ints:
+        return np.array([_step_of(event) for event in self.events], dtype=np.int64)
+
+    @cached_property
+    def _by_type(self) -> Mapping[type[object], list[Event]]:
+        found: dict[type[object], list[Event]] = {}
+        for event in self.events:
+            found.setdefault(type(event), []).append(event)
+        return found
 
     def all(self, kind: type[Some]) -> list[Some]:
         """The events of one type, in order."""
-        return [event for event in self.events if isinstance(event, kind)]
+        return [event for event in self._by_type.get(kind, ()) if isinstance(event, kind)]
 
     def last(self, kind: type[Some]) -> Some | None:
         """The newest event of one type."""
-        return next((e for e in reversed(self.events) if isinstance(e, kind)), None)
+        found = self.all(kind)
+        return found[-1] if found else None
 
     @cached_property
     def started(self) -> RunStarted | None:
@@ -100,12 +139,15 @@ class Evidence:
 
     @cached_property
     def curves(self) -> Mapping[str, Curve]:
-        """Every metric by its key. Of several values at one step the last counts; an earlier
-        attempt's steps after the point of a resume are replaced."""
+        """Every metric by its key, without what is no number. Of several values at one step the
+        last counts; an earlier attempt's steps after the point of a resume are replaced."""
+        if self.whole is not None:
+            return self.whole
         values: dict[str, dict[int, float]] = {}
         for event in self.all(MetricsLogged):
             for key, value in event.metrics.items():
-                values.setdefault(key, {})[event.step] = value
+                if math.isfinite(value):
+                    values.setdefault(key, {})[event.step] = value
         return {
             key: Curve(np.array(sorted(v)), np.array([v[s] for s in sorted(v)]))
             for key, v in values.items()
@@ -131,6 +173,10 @@ class Evidence:
         """The steps at which the headline metric was measured, rising."""
         curve = self.curve(self.headline)
         return tuple(int(step) for step in curve.steps) if curve else ()
+
+    def epoch(self, step: int) -> int | None:
+        """The epoch in which a step lies, as it was logged."""
+        return next((e.epoch for e in reversed(self.all(MetricsLogged)) if e.step == step), None)
 
     @cached_property
     def step(self) -> int:

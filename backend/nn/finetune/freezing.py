@@ -64,10 +64,12 @@ class Snapshot:
     def violations(self, models: Mapping[str, nn.Module]) -> tuple[str, ...]:
         """Frozen tensors that differ by a bit, as ``tensor (which model)``."""
         return tuple(
-            f"{name} ({which})"
-            for which, model in models.items()
-            for name in self._differing(model, self.frozen)
+            f"{name} ({which})" for which, model in models.items() for name in self.thawed(model)
         )
+
+    def thawed(self, model: nn.Module) -> tuple[str, ...]:
+        """Frozen tensors that differ by a bit."""
+        return tuple(self._differing(model, self.frozen))
 
     def changed(self, model: nn.Module) -> tuple[str, ...]:
         """Trainable parameters that are no longer what they were."""

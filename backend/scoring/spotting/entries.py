@@ -2,7 +2,7 @@
 
 import reprlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,14 +95,11 @@ class EntryReader:
         return self._threshold is None or float(score) > self._threshold
 
     def _frame(self, entry: Mapping[str, object], place: Place, where: str) -> int:
-        raw = entry.get("frame")
-        if not is_number(raw) or isinstance(raw, bool) or not float(raw).is_integer():
-            shown = reprlib.repr(raw)
-            raise DataError(f"{where}: 'frame' must be a whole number, not {shown}")
-        frame = int(raw) // place.divisor
+        raw = frame_number(entry, where)
+        frame = raw // place.divisor
         if not 0 <= frame <= place.frames:
             raise DataError(
-                f"{where}: frame {int(raw)} lies outside the clip of {place.frames} frames at "
+                f"{where}: frame {raw} lies outside the clip of {place.frames} frames at "
                 f"stride {place.divisor}; mend it, or say whether frames are raw or strided"
             )
         if frame == place.frames:
@@ -111,13 +108,7 @@ class EntryReader:
         return min(frame, place.frames - 1)
 
     def _elements(self, entry: Mapping[str, object], place: Place, where: str) -> list[int]:
-        names = entry.get("elements")
-        label = entry.get("label")
-        if isinstance(label, str) and names is None:
-            names = label.split(self._separator)
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise DataError(f"{where}: needs 'label', a text, or 'elements', a list of names")
-        names = [name for name in names if name not in ("", NONE)]
+        names = label_names(entry, self._separator, where)
         known = [self._place[name] for name in names if name in self._place]
         if len(known) < len(names):
             self._tokens.update(name for name in names if name not in self._place)
@@ -143,13 +134,39 @@ class EntryReader:
         share = f"{100 * len(self._foreign) / self._total:.0f} %"
         labels = [self._separator.join(names) for names in self._foreign]
         advice = "check the elements and the separator"
-        best = max(_SEPARATORS, key=lambda separator: self._understood(labels, separator))
-        if self._understood(labels, best):
+        best = likely_separator(labels, self._place)
+        if best:
             advice = f"try --separator {best!r}".replace("'", '"')
         raise DataError(
             f"{self.path}: {share} of {self._total:,} events have no known element with the "
             f'separator "{self._separator}" (first label: "{labels[0]}"); {advice}'
         )
 
-    def _understood(self, labels: Sequence[str], separator: str) -> int:
-        return sum(any(name in self._place for name in text.split(separator)) for text in labels)
+
+def frame_number(entry: Mapping[str, object], where: str) -> int:
+    """The frame of an entry. Raises DataError if it is no whole number."""
+    raw = entry.get("frame")
+    if not is_number(raw) or isinstance(raw, bool) or not float(raw).is_integer():
+        raise DataError(f"{where}: 'frame' must be a whole number, not {reprlib.repr(raw)}")
+    return int(raw)
+
+
+def label_names(entry: Mapping[str, object], separator: str, where: str) -> list[str]:
+    """What an entry's label joins, without ``-``. Raises DataError if it has no label."""
+    names = entry.get("elements")
+    label = entry.get("label")
+    if isinstance(label, str) and names is None:
+        names = label.split(separator)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{where}: needs 'label', a text, or 'elements', a list of names")
+    return [name for name in names if name not in ("", NONE)]
+
+
+def likely_separator(labels: Sequence[str], elements: Collection[str]) -> str:
+    """The separator under which most of the labels hold a known element; empty if none do."""
+    understood = {
+        separator: sum(any(name in elements for name in text.split(separator)) for text in labels)
+        for separator in _SEPARATORS
+    }
+    best = max(_SEPARATORS, key=lambda separator: understood[separator])
+    return best if understood[best] else ""

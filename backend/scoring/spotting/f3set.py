@@ -28,7 +28,6 @@ An event in the frame just past the end is moved to the last one, two in one str
 joined, unknown elements are ignored, all with a warning; events further outside are errors.
 """
 
-import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,13 +37,12 @@ import numpy as np
 
 from backend.core.errors import DataError
 from backend.scoring.json_files import read_json
+from backend.scoring.spotting.annotations import clip_entries, element_names, whole_number
 from backend.scoring.spotting.decoding import Decoder
 from backend.scoring.spotting.entries import EntryReader, Place
 from backend.scoring.spotting.f3set_predictions import frames_divisor, groups_of, read_predictions
 from backend.scoring.spotting.matching import Clip, Events
 from backend.scoring.spotting.options import STRIDE, SpottingOptions
-
-_LARGEST = 2**31 - 1  # frames of a clip
 
 
 class Clips(NamedTuple):
@@ -113,17 +111,19 @@ def _about(gt: Path, pred: Path, clips: Sequence[Clip]) -> list[str]:
 def _read_truth(path: Path, options: SpottingOptions) -> _Truth:
     data = read_json(path)
     about = data if isinstance(data, dict) else {"clips": data}
-    entries = _by_name(path, about.get("clips"))
+    entries = clip_entries(path, about.get("clips"))
     if not entries:
         raise DataError(f"{path}: it lists no clips, so there is nothing to score")
-    elements = _elements(path, about, options)
-    stride = _whole(about.get("stride", STRIDE), f"{path}: 'stride'")
+    elements = element_names(path, about, options.elements)
+    stride = whole_number(about.get("stride", STRIDE), f"{path}: 'stride'")
     stride = options.stride or stride
     reader = EntryReader(path, elements, options.separator)
     nothing = Events(np.zeros(0, dtype=np.int64), np.zeros((0, len(elements)), dtype=np.bool_))
     clips = {}
     for name, entry in entries.items():
-        frames = _whole(entry.get("num_frames"), f"{path}: clip {name}: 'num_frames'") // stride
+        frames = (
+            whole_number(entry.get("num_frames"), f"{path}: clip {name}: 'num_frames'") // stride
+        )
         if frames == 0:
             raise DataError(f"{path}: clip {name} is shorter than one step of stride {stride}")
         events = reader.events(Place(name, frames, stride), entry.get("events"))
@@ -134,34 +134,12 @@ def _read_truth(path: Path, options: SpottingOptions) -> _Truth:
     return _Truth(path, elements, stride, decoder, entries, clips, reader.warnings())
 
 
-def _elements(
-    path: Path, about: Mapping[str, object], options: SpottingOptions
-) -> tuple[str, ...]:
-    """From the options, else from the ground truth itself, else from elements.txt beside it."""
-    given = options.elements if options.elements is not None else about.get("elements")
-    source = path
-    if given is None or isinstance(given, Path):
-        source = given or path.with_name("elements.txt")
-        try:
-            lines = source.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError):
-            raise DataError(
-                f"{source}: cannot be read, but it names the elements; give them with --elements"
-            ) from None
-        given = [line.strip() for line in lines if line.strip()]
-    if not isinstance(given, list | tuple) or not given:
-        raise DataError(f"{source}: expected a list of elements")
-    if not all(isinstance(name, str) for name in given) or len(set(given)) < len(given):
-        raise DataError(f"{source}: elements must be texts, and each must stand there once")
-    return tuple(given)
-
-
 def _predicted_entries(path: Path, truth: _Truth) -> tuple[dict[str, Mapping[str, Any]], bool]:
     """The predictions of each clip as objects, and whether the file is a list of clips."""
     data = read_json(path)
     entries: dict[str, Mapping[str, Any]]
     if isinstance(data, dict) and isinstance(data.get("clips"), list):
-        stride = _whole(data.get("stride", truth.stride), f"{path}: 'stride'")
+        stride = whole_number(data.get("stride", truth.stride), f"{path}: 'stride'")
         if stride != truth.stride:
             raise DataError(
                 f"{path}: made at stride {stride}, but the ground truth is read at stride "
@@ -174,7 +152,7 @@ def _predicted_entries(path: Path, truth: _Truth) -> tuple[dict[str, Mapping[str
             for name, entry in data.items()
         }
     else:
-        entries = _by_name(path, data)
+        entries = clip_entries(path, data)
     unknown = [name for name in entries if name not in truth.entries]
     if unknown:
         raise DataError(
@@ -182,24 +160,3 @@ def _predicted_entries(path: Path, truth: _Truth) -> tuple[dict[str, Mapping[str
             f"{unknown[0]}); score predictions of the same clips"
         )
     return entries, not isinstance(data, dict)
-
-
-def _by_name(path: Path, clips: object) -> dict[str, Mapping[str, Any]]:
-    if not isinstance(clips, list):
-        raise DataError(f"{path}: expected a list of clips, each with video and events")
-    entries: dict[str, Mapping[str, Any]] = {}
-    for number, clip in enumerate(clips, start=1):
-        name = clip.get("video") if isinstance(clip, Mapping) else None
-        if not isinstance(name, str) or not name:
-            raise DataError(f"{path}: clip {number} needs 'video', its name")
-        if name in entries:
-            raise DataError(f"{path}: two clips are called {name}; every clip needs its own name")
-        entries[name] = clip
-    return entries
-
-
-def _whole(value: object, what: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
-        shown = reprlib.repr(value)
-        raise DataError(f"{what} must be a whole number from 1 to {_LARGEST:,}, not {shown}")
-    return value

@@ -82,7 +82,7 @@ def test_an_interrupted_run_takes_up_what_it_left(tmp_path: Path) -> None:
     after = keeper(tmp_path, events)
     after.find(3)
     assert after.best is not None
-    assert (after.best.step, after.best.score) == (2, 0.9)
+    assert (after.best.step, after.best.rank) == (2, (0.9, -math.inf))
     assert after.best.sha256 == sha256(after.best.path)
     assert on_disk(tmp_path) == [2, 3]
     assert sum(isinstance(event, CheckpointRemoved) for event in events) == 2
@@ -108,3 +108,23 @@ def test_a_full_disk_leaves_the_old_ones(tmp_path: Path, monkeypatch: pytest.Mon
     weights, _ = load_weights(kept.best.path)
     assert torch.equal(weights["weight"], WEIGHTS["weight"])
     assert not [p for p in tmp_path.rglob(".*") if p.is_file()]
+
+
+def tied(folder: Path, pairs: list[tuple[float, float]]) -> Keeper:
+    kept = Keeper(folder, lambda event: None, "val/score", "maximize", tie="val/loss")
+    for step, (score, loss) in enumerate(pairs, 1):
+        metrics = {"val/score": score, "val/loss": loss}
+        kept.save(WEIGHTS, {}, Measured(step=step, epoch=step, metrics=metrics, ema=False), False)
+    return kept
+
+
+def test_the_lower_tie_decides_between_equal_scores_only(tmp_path: Path) -> None:
+    zeros = tied(tmp_path / "a", [(0, 0.9), (0, 0.5), (0, 0.7), (0, math.nan), (0, 0.5)])
+    assert zeros.best is not None
+    assert zeros.best.step == 2, "of equal ties the first"
+    assert zeros.improves({"val/score": 0.0, "val/loss": 0.4})
+    assert not zeros.improves({"val/score": 0.0, "val/loss": 0.5})
+    assert not zeros.improves({"val/score": 0.0})
+    scored = tied(tmp_path / "b", [(0.1, 0.1), (0.2, 9.0)])
+    assert scored.best is not None
+    assert scored.best.step == 2, "a better score counts more than any loss"

@@ -29,6 +29,7 @@ BASES: dict[str, dict[str, object]] = {
     "moe": LOADED,
     "moe of own groups": CUSTOM,
     "dense": {**MOE, "moe": {"experts": "dense"}},
+    "mdfed": {"kind": "mdfed", "data": "rallies"},
 }  # fmt: skip
 
 

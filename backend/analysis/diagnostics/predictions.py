@@ -1,0 +1,50 @@
+"""What the network says in a validation, as rules and their sentences use it."""
+
+from backend.analysis.diagnostics.evidence import Evidence
+from backend.analysis.text import number, plural
+from backend.core.events import PredictionsObserved
+from backend.core.evidence import PredictionHistogram
+
+
+def newest(evidence: Evidence) -> PredictionsObserved | None:
+    """The newest observation on validation data."""
+    return next((p for p in reversed(evidence.predictions) if p.split == "val"), None)
+
+
+def main_output(evidence: Evidence) -> PredictionHistogram | None:
+    """The output that tells whether something is there: it has a background."""
+    seen = newest(evidence)
+    found = seen.histograms if seen else ()
+    return next((h for h in found if h.background), found[0] if found else None)
+
+
+def others(counts: dict[str, int], name: str) -> int:
+    """How much is anything but ``name``."""
+    return sum(count for label, count in counts.items() if label != name)
+
+
+def auroc_of(evidence: Evidence) -> float | None:
+    """How well the score of something being there ranks."""
+    output = main_output(evidence)
+    return output.auroc if output else None
+
+
+def events_in(evidence: Evidence) -> int:
+    """How much there is to find in validation; 0 if it is not known."""
+    output = main_output(evidence)
+    if output and (seen := others(output.truth, output.background)):
+        return seen
+    censuses = evidence.survey.labels if evidence.survey else ()
+    return next((c.labels for c in censuses if c.split == "val"), 0)
+
+
+def said_of(evidence: Evidence) -> str:
+    """``; nothing was predicted (155 to find, highest p 0.20)``; empty if something was, or if it
+    was not observed."""
+    output = main_output(evidence)
+    if output is None or others(output.predicted, output.background):
+        return ""
+    highest = output.quantiles.get("1")
+    top = f", highest p {number(highest, 2)}" if highest is not None else ""
+    truth = plural(others(output.truth, output.background), "true event")
+    return f"; nothing was predicted ({truth}{top})"

@@ -1,0 +1,130 @@
+"""Numbers of noisy curves that more than one rule needs."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import theilslopes
+
+from backend.analysis.diagnostics.evidence import Curve, Evidence, Floats, Ints
+
+TREND = 1.96
+"""Mann-Kendall z of a trend (5 %, two-sided)."""
+TRENDLESS = 1.645
+"""Below it no trend is shown."""
+LATE = 0.2
+"""Share of the planned steps after which a run should have left its start."""
+
+
+def ema(values: Sequence[float] | Floats, alpha: float = 0.5) -> Floats:
+    """The exponential moving average, which starts at the first value."""
+    smooth = np.array(values, dtype=np.float64)
+    for i in range(1, len(smooth)):
+        smooth[i] = alpha * smooth[i] + (1 - alpha) * smooth[i - 1]
+    return smooth
+
+
+def noise(values: Sequence[float] | Floats) -> float:
+    """Sigma of the noise around any slow course: 1.4826 times the median absolute deviation of the
+    first differences, over the root of 2; 0 for less than three values."""
+    steps = np.diff(np.asarray(values, dtype=np.float64))
+    if len(steps) < 2:
+        return 0.0
+    return float(1.4826 * np.median(np.abs(steps - np.median(steps))) / math.sqrt(2))
+
+
+def trend(values: Sequence[float] | Floats) -> float:
+    """Mann-Kendall z with ties corrected, positive for a rise; 0 for less than three values."""
+    given = np.asarray(values, dtype=np.float64)
+    n = len(given)
+    if n < 3:
+        return 0.0
+    rows, columns = np.triu_indices(n, 1)
+    s = float(np.sign(given[columns] - given[rows]).sum())
+    ties = np.unique(given, return_counts=True)[1].astype(np.float64)
+    variance = (n * (n - 1) * (2 * n + 5) - (ties * (ties - 1) * (2 * ties + 5)).sum()) / 18
+    return float((s - np.sign(s)) / math.sqrt(variance)) if variance > 0 else 0.0
+
+
+def slope(curve: Curve) -> float:
+    """Theil-Sen slope per step; 0 for less than two values."""
+    if len(curve) < 2:
+        return 0.0
+    return float(theilslopes(curve.values, curve.steps)[0])
+
+
+def planned_evaluations(evidence: Evidence) -> int:
+    """How many evaluations the run was to have; those that were made if nothing was told."""
+    plan, started = evidence.plan, evidence.started
+    planned = plan.validations if plan else 0
+    return planned or (started.epochs if started else 0) or len(evidence.evaluations)
+
+
+def window(evidence: Evidence) -> int:
+    """K, the evaluations that a rule looks at: a tenth of the planned ones, at least 3."""
+    return max(3, math.ceil(planned_evaluations(evidence) / 10))
+
+
+def late(evidence: Evidence) -> bool:
+    """Is a fifth of the planned steps done? A run without a known plan is late when it ended."""
+    progress = evidence.progress
+    return evidence.finished is not None if progress is None else progress >= LATE
+
+
+def tail(curve: Curve, count: int) -> Curve:
+    """The last ``count`` points."""
+    return Curve(curve.steps[-count:], curve.values[-count:])
+
+
+def since(curve: Curve, step: int) -> Curve:
+    """The points from ``step`` on."""
+    start = int(np.searchsorted(curve.steps, step))
+    return Curve(curve.steps[start:], curve.values[start:])
+
+
+def warm(evidence: Evidence, curve: Curve) -> Curve:
+    """The points after the warm-up."""
+    return since(curve, evidence.plan.warmup_steps if evidence.plan else 0)
+
+
+def parts(evidence: Evidence, split: str) -> tuple[str, ...]:
+    """The parts of the loss that were logged for a split; the total is none of them."""
+    planned = evidence.plan.losses if evidence.plan else ()
+    names = planned or tuple(
+        key.partition("/")[2]
+        for key in evidence.curves
+        if key.startswith(f"{split}/") and key.endswith("_loss")
+    )
+    return tuple(n for n in names if n != "loss" and evidence.curve(f"{split}/{n}") is not None)
+
+
+def total_loss(evidence: Evidence, split: str) -> Curve | None:
+    """The loss of a split: as logged, else the sum of its parts; None without any."""
+    logged = evidence.curve(f"{split}/loss")
+    if logged is not None:
+        return logged
+    found = [evidence.curves[f"{split}/{name}"] for name in parts(evidence, split)]
+    if not found:
+        return None
+    steps = found[0].steps
+    for curve in found[1:]:
+        steps = np.intersect1d(steps, curve.steps)
+    values = sum((at(curve, steps) for curve in found), np.zeros(len(steps)))
+    return Curve(steps, values)
+
+
+def at(curve: Curve, steps: Ints) -> Floats:
+    """The curve's newest value at or before each step; the first one before it began."""
+    places = np.searchsorted(curve.steps, steps, side="right") - 1
+    return curve.values[np.maximum(places, 0)]
+
+
+def rate_share(evidence: Evidence, steps: Ints) -> Floats | None:
+    """The learning rate at each step as a share of its highest planned or seen value, over all
+    groups; None if no rate was logged. Ratios are judged against it: they follow the schedule."""
+    shares = [
+        at(curve, steps) / float(curve.values.max())
+        for key, curve in evidence.curves.items()
+        if key.startswith("lr/") and len(curve) and curve.values.max() > 0
+    ]
+    return np.max(shares, axis=0) if shares else None

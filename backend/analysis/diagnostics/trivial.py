@@ -1,0 +1,109 @@
+"""Where the losses stand against predictors that never look at their input."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from backend.analysis.diagnostics.evidence import Evidence
+from backend.analysis.diagnostics.series import ema, parts, total_loss, window
+from backend.analysis.text import number
+
+BEATEN = 0.97
+"""A loss under this share of a baseline has learnt something."""
+ABOVE = 1.25
+"""Over this share it has not come down to it yet."""
+BLIND = ("constant", "position")
+"""The predictors that a training without input ends at; ``untrained`` is only where it starts."""
+
+Level = Literal["learnt", "position", "constant", "above"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One part of the loss on one split: its lowest smoothed value of the last K evaluations."""
+
+    part: str
+    split: str
+    value: float
+    baselines: Mapping[str, float]
+
+    @property
+    def key(self) -> str:
+        """The metric's key."""
+        return f"{self.split}/{self.part}"
+
+    @property
+    def level(self) -> Level:
+        """The lowest baseline that is not beaten."""
+        low, high = min(self.baselines.values()), max(self.baselines.values())
+        if self.value < BEATEN * low:
+            return "learnt"
+        if self.value > ABOVE * high:
+            return "above"
+        beats = self.value < BEATEN * self.baselines.get("constant", low)
+        return "position" if beats else "constant"
+
+    @property
+    def trivial(self) -> bool:
+        """Is it as good as a predictor that looks away?"""
+        return self.level in {"position", "constant"}
+
+
+def standing(evidence: Evidence, split: str, part: str) -> Standing | None:
+    """One part of a split's loss; None without its baselines or K evaluations."""
+    told, curve = evidence.baselines(split), evidence.curve(f"{split}/{part}")
+    known = {b: told.losses[b][part] for b in BLIND if part in told.losses.get(b, {})} if told else {}
+    count = window(evidence)
+    if curve is None or not known or len(curve) < count:
+        return None
+    return Standing(part, split, float(ema(curve.values)[-count:].min()), known)
+
+
+def standings(evidence: Evidence) -> dict[str, tuple[Standing, ...]]:
+    """Each part of the loss (the total where it has no parts), on validation and on training data,
+    as far as both its curve and its baselines are known."""
+    names = dict.fromkeys((*parts(evidence, "val"), *parts(evidence, "train"))) or {"loss": None}
+    found = {
+        name: tuple(s for split in ("val", "train") if (s := standing(evidence, split, name)))
+        for name in names
+    }
+    return {name: known for name, known in found.items() if known}
+
+
+def is_trivial(known: tuple[Standing, ...]) -> bool:
+    """No better than a blind predictor on any split: a model that overfits is, on training data."""
+    return all(s.trivial for s in known)
+
+
+def level_of(known: Mapping[str, tuple[Standing, ...]]) -> Level:
+    """Of all trivial parts together: one that beats the constant has seen where events tend to
+    be, and the rest is held to that."""
+    levels = {s.level for found in known.values() for s in found}
+    return "position" if "position" in levels else "constant"
+
+
+def untrained(evidence: Evidence, split: str) -> float | None:
+    """The total loss of a network that says nothing, None if it is not known."""
+    told = evidence.baselines(split)
+    losses = told.losses.get("untrained", {}) if told else {}
+    if "loss" in losses or not losses:
+        return losses.get("loss")
+    return sum(losses.values()) if evidence.curve(f"{split}/loss") or total_loss(evidence, split) else None
+
+
+def named(evidence: Evidence, part: str) -> str:
+    """How a part of the loss is called: its description in words, else its name."""
+    specs = evidence.started.metrics if evidence.started else ()
+    return next((m.description for m in specs if m.name == part and m.description), part)
+
+
+def listed(evidence: Evidence, known: Mapping[str, tuple[Standing, ...]]) -> str:
+    """``event localiser 0.409 and multi-label classifier 0.383``."""
+    return " and ".join(f"{named(evidence, p)} {number(s[0].value)}" for p, s in known.items())
+
+
+def baselines_of(known: Mapping[str, tuple[Standing, ...]]) -> str:
+    """``constant 0.411 + 0.404, position 0.399 + 0.363``."""
+    first = [s[0].baselines for s in known.values()]
+    names = [b for b in BLIND if all(b in values for values in first)]
+    return ", ".join(f"{b} {' + '.join(number(v[b]) for v in first)}" for b in names)

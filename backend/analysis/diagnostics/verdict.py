@@ -1,0 +1,77 @@
+"""A run in one line: converged, still improving, or not learning and why."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from backend.analysis.diagnostics.evidence import Evidence
+from backend.analysis.text import number, plural
+from backend.core.diagnosis import SEVERITIES, DiagnosticFinding
+
+State = Literal["early", "improving", "converged", "finished", "sick"]
+
+NOT_LEARNING = frozenset({"B01", "B02", "B03", "B04", "B05", "B06", "B08", "B09", "B10", "B12"})
+"""Rules that show that nothing, or no more, is learnt."""
+SICK = SEVERITIES.index("error")
+
+
+def is_sick(finding: DiagnosticFinding) -> bool:
+    """Will the run not give a useful model as it is?"""
+    return SEVERITIES.index(finding.severity) >= SICK
+
+
+def state_of(
+    evidence: Evidence, findings: Sequence[DiagnosticFinding], early: bool = False
+) -> State:
+    """How the run stands; ``findings`` with the gravest first."""
+    fired = {finding.rule for finding in findings}
+    if findings and is_sick(findings[0]):
+        return "sick"
+    if early:
+        return "early"
+    if "B16" in fired:
+        return "converged"
+    if "B17" in fired:
+        return "improving"
+    return "finished" if evidence.finished else "early"
+
+
+def verdict_line(
+    evidence: Evidence,
+    state: State,
+    findings: Sequence[DiagnosticFinding],
+    also_seen: Sequence[DiagnosticFinding],
+) -> str:
+    """The state in words, with the root cause named."""
+    if state == "sick":
+        return _illness(findings[0], also_seen)
+    best = best_said(evidence)
+    if state == "converged":
+        return f"converged at {best}"
+    if state == "improving":
+        return f"still improving: best so far at {best}"
+    if state == "finished":
+        return f"finished, neither convergence nor further gain is shown{best and f': best at {best}'}"
+    seen = plural(len(evidence.evaluations), "evaluation")
+    return f"too early to tell: {seen} so far" if evidence.evaluations else "nothing is evaluated yet"
+
+
+def best_said(evidence: Evidence) -> str:
+    """``epoch 14 (step 240): val/edit 87.900`` of the best evaluation; empty without one."""
+    curve = evidence.curve(evidence.headline)
+    if curve is None:
+        return ""
+    lowest = evidence.direction(evidence.headline) == "minimize"
+    place = int(np.argmin(curve.values) if lowest else np.argmax(curve.values))
+    step, value = int(curve.steps[place]), float(curve.values[place])
+    epoch = evidence.epoch(step)
+    where = f"step {step}" if epoch is None else f"epoch {epoch} (step {step})"
+    return f"{where}: {evidence.headline} {number(value, 1 if abs(value) > 2 else 3)}"
+
+
+def _illness(root: DiagnosticFinding, also_seen: Sequence[DiagnosticFinding]) -> str:
+    said = root.cause or root.headline
+    fired = {root.rule, *(finding.rule for finding in also_seen)}
+    blind = "not learning" if fired & NOT_LEARNING else "something is wrong"
+    return f"{blind}: {said.rstrip('.')} ({root.rule})"

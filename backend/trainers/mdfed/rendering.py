@@ -1,0 +1,98 @@
+"""Skeletons drawn as frames: what the visual encoder of stages 2 and 3 sees.
+
+A frame has two views, the far player above the near one. A view is the part of the image that the
+player is in during the clip, stretched to its half of the frame, as if each player had a camera of
+their own that stands still: in a small picture of the whole court the far player's arm would be
+one pixel long.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from backend.datasets.spotting.records import Skeleton
+
+LIMBS = (
+    *((5, 7), (7, 9), (6, 8), (8, 10), (11, 13), (13, 15), (12, 14), (14, 16)),
+    *((5, 6), (11, 12), (5, 11), (6, 12), (0, 5), (0, 6)),
+)
+COURT = (46, 88, 120)
+PLAYERS = ((250, 196, 60), (236, 240, 244))
+"""Colours of the far and of the near player."""
+_FINE = 2  # drawn this much larger, for smooth edges
+_MARGIN = 0.08  # of a view's width and height, around the player's joints
+_SURE = 0.3  # score from which a joint says where the player is
+
+
+def render(
+    keypoint: NDArray[np.float32], score: NDArray[np.float32], image: tuple[int, int], size: int
+) -> NDArray[np.uint8]:
+    """Frames (T, size, size, 3) of a clip's joints (2, T, 17, 2) and their scores (2, T, 17).
+
+    ``image`` is (height, width) of what the joints are measured in: the view of a player who was
+    never found. Limbs with a joint of score 0 are left out.
+    """
+    return _drawn(keypoint, score, _views(keypoint, score, image), size)
+
+
+def frames_of(skeleton: Skeleton, indices: Sequence[int], size: int) -> NDArray[np.float32]:
+    """Frames ``indices`` of the clip, float32 (T, 3, size, size) in 0..1; black outside of it."""
+    views = _views(skeleton.keypoint, skeleton.score, skeleton.image)
+    wanted = np.asarray(indices)
+    inside = (wanted >= 0) & (wanted < skeleton.keypoint.shape[1])
+    frames = np.zeros((len(wanted), 3, size, size), np.float32)
+    joints, score = skeleton.keypoint[:, wanted[inside]], skeleton.score[:, wanted[inside]]
+    frames[inside] = _drawn(joints, score, views, size).transpose(0, 3, 1, 2) / np.float32(255)
+    return frames
+
+
+def _views(
+    keypoint: NDArray[np.float32], score: NDArray[np.float32], image: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Left upper and right lower corner of each person's view, (2, 2, 2) in pixels."""
+    views = np.zeros((2, 2, 2), np.float32)
+    for person in (0, 1):
+        found = keypoint[person][score[person] >= _SURE]
+        if len(found) == 0:
+            found = np.array([(0, 0), image[::-1]], np.float32)
+        corners = np.percentile(found, (1, 99), axis=0)
+        room = np.maximum(corners[1] - corners[0], 1) * _MARGIN
+        views[person] = corners + np.stack([-room, room])
+    return views
+
+
+def _drawn(
+    keypoint: NDArray[np.float32],
+    score: NDArray[np.float32],
+    views: NDArray[np.float32],
+    size: int,
+) -> NDArray[np.uint8]:
+    large = np.array((size, size // 2), np.float32) * _FINE
+    low, high = views[:, None, None, 0], views[:, None, None, 1]
+    points = ((keypoint - low) / (high - low) * large).round().astype(int)
+    points[1, ..., 1] += int(large[1])
+    frames = np.empty((keypoint.shape[1], size, size, 3), np.uint8)
+    for frame in range(len(frames)):
+        sheet = Image.new("RGB", (size * _FINE, size * _FINE), COURT)
+        draw = ImageDraw.Draw(sheet)
+        for person, colour in enumerate(PLAYERS):
+            _draw_person(draw, points[person, frame], score[person, frame] > 0, colour)
+        frames[frame] = np.asarray(sheet.reduce(_FINE))
+    return frames
+
+
+def _draw_person(
+    draw: ImageDraw.ImageDraw,
+    points: NDArray[np.int_],
+    there: NDArray[np.bool_],
+    colour: tuple[int, int, int],
+) -> None:
+    places = [(x, y) for x, y in points.tolist()]
+    for start, end in LIMBS:
+        if there[start] and there[end]:
+            draw.line((places[start], places[end]), fill=colour, width=_FINE)
+    if there[0]:
+        x, y = places[0]
+        draw.ellipse((x - _FINE, y - _FINE, x + _FINE, y + _FINE), fill=colour)

@@ -1,0 +1,90 @@
+"""B17: not yet converged."""
+
+import numpy as np
+import pytest
+
+from backend.analysis.diagnostics.gains import course_of
+from backend.analysis.diagnostics.rule import Unknown
+from backend.analysis.diagnostics.rules.b17_improving import RULE, extrapolate
+from tests.support.evidence_made import Course, Made, healthy
+from tests.support.rule_checks import clear, fired, first_step, unknown
+
+T = np.arange(24)
+
+
+def scored(course: Course) -> Made:
+    return healthy(len(course)).with_curves(val_edit=course)
+
+
+def test_a_rise_to_the_end() -> None:
+    found = fired(RULE, scored(3.0 * T))
+    assert found.severity == "info"
+    assert "Still improving: val/edit is 69" in found.headline
+    (turn,) = found.advice.change
+    assert (turn.role, turn.times) == ("epochs", (1.5,))
+
+
+def test_a_trend_without_a_new_best_at_the_end() -> None:
+    course = 3.0 * T
+    course[-1] = course[-2] - 0.5
+    assert fired(RULE, scored(course))
+    course[-8:] = 50.0
+    clear(RULE, scored(course))
+
+
+def test_a_new_best_at_the_end_without_a_trend() -> None:
+    course = np.full(24, 50.0)
+    course[::2] = 40.0
+    clear(RULE, scored(course))
+    course[-1] = 60.0
+    assert fired(RULE, scored(course))
+    course[-1] = 50.0
+    clear(RULE, scored(course))
+
+
+def test_a_converged_run_is_left_to_b16() -> None:
+    settled = 80 * (1 - np.exp(-(T + 1) / 2.0))
+    settled[-1] += 0.01
+    made = scored(settled)
+    clear(RULE, made)
+    assert fired(RULE, made.with_curves(lr_all=np.full(24, 1e-3)).planned(steps=1200))
+
+
+def test_a_healthy_run_that_is_stopped_early_still_improves() -> None:
+    assert fired(RULE, healthy(count=60).first(24))
+    assert first_step(RULE, healthy(count=60)) is not None
+
+
+def test_the_forecast_of_an_exponential_is_its_own() -> None:
+    course = course_of(scored(80 - 60 * np.exp(-T / 12)).evidence())
+    assert not isinstance(course, Unknown)
+    forecast = extrapolate(course, 36 * 25)
+    assert forecast is not None
+    assert forecast.gain == pytest.approx(60 * (np.exp(-23 / 12) - np.exp(-35 / 12)), rel=1e-3)
+    assert forecast.low <= forecast.gain <= forecast.high
+    assert forecast.fits > 0.999
+
+
+def test_the_interval_holds_the_truth_in_most_cases() -> None:
+    truth = 60 * (np.exp(-23 / 12) - np.exp(-35 / 12))
+    held = 0
+    for seed in range(40):
+        noise = np.random.default_rng(seed).normal(0, 1.0, 24)
+        course = course_of(scored(80 - 60 * np.exp(-T / 12) + noise).evidence())
+        assert not isinstance(course, Unknown)
+        forecast = extrapolate(course, 36 * 25)
+        held += forecast is not None and forecast.low <= truth <= forecast.high
+    assert held >= 34
+
+
+def test_a_course_that_does_not_fit_gets_no_forecast() -> None:
+    course = np.full(24, 50.0)
+    course[::2] = 40.0
+    course[-1] = 60.0
+    assert "half as many" not in fired(RULE, scored(course)).headline
+    assert "half as many" in fired(RULE, scored(80 - 60 * np.exp(-T / 12))).headline
+
+
+def test_too_little_is_not_evaluated() -> None:
+    unknown(RULE, scored(3.0 * T[:7]), "fewer than 8")
+    unknown(RULE, scored(3.0 * T).without("val/edit"), "was not logged")
