@@ -10,6 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -19,15 +20,18 @@ from backend.core.errors import AssayError, DataError, StoreError
 from backend.core.events import (
     CheckpointRemoved,
     CheckpointSaved,
+    Diagnosed,
     Envelope,
     Evaluated,
     Event,
     MetricsLogged,
     Noted,
+    RunFinished,
 )
 from backend.core.records import Checkpoint, Record, RunStatus
 from backend.core.sinks import Fanout, JsonlSink, Tail
 from backend.core.workdir import RunFile, WorkDir, write_atomic, write_json
+from backend.diagnose import diagnose_run
 from backend.importers.source import Found, Weights
 from backend.importers.story import (
     BEST,
@@ -302,12 +306,20 @@ class _Import:
     def _end(self, found: Found) -> None:
         end = finished_event(found, self._story.best)
         if self._story.end != end:
+            self._diagnose(found, end)
             self._emit(found, _last_time(found), end)
         if self._out is None and self._must_replay():
             from backend.tracking.replay import replay  # noqa: PLC0415 (MLflow is slow to import)
 
             replay(self._home, self._work.path)
         self._close()
+
+    def _diagnose(self, found: Found, end: RunFinished) -> None:
+        """What the rules say of what the source has; a source out of order is not judged."""
+        told = [envelope.event for envelope in Tail(self._work.events).poll()]
+        with suppress(StoreError):
+            diagnosis = diagnose_run([*told, end], self._work)
+            self._emit(found, _last_time(found), Diagnosed(diagnosis=diagnosis))
 
     def _must_replay(self) -> bool:
         """Nothing is new, but MLflow lacks the run, its end, or its new parameters."""

@@ -56,7 +56,9 @@ def act_for(
     evidence: Evidence, work: WorkDir, catalog: Catalog = CATALOG
 ) -> Callable[[Advice], Action]:
     """What makes an advice an action on this run's own config."""
-    trainer = catalog.get(evidence.config.get("kind", ""))
+    kind = evidence.config.get("kind", "")
+    ours = evidence.started is None or evidence.started.trainer == kind
+    trainer = catalog.get(kind) if ours else None
     if trainer is None:  # others trained it: there is no config here to start from
         return resolver({}, evidence.config, "")
     return resolver(trainer.levers, evidence.config, typed(work.config))

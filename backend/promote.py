@@ -26,6 +26,7 @@ from backend.core.records import EvalReport, PromotionDecision
 from backend.core.sinks import first_event, read_events
 from backend.core.store import RunStore
 from backend.core.workdir import WorkDir
+from backend.diagnose import read_config
 from backend.sides import Side, find_side, shared_config
 from backend.tracking.home import Home
 
@@ -184,11 +185,14 @@ def _facts(store: RunStore, side: Side, report: EvalReport, primary: str) -> Fac
     checkpoint = side.contender.checkpoint
     work = _works(store, side).get(checkpoint.run)
     told = read_events(work.events) if work and work.events.exists() else []
+    config = read_config(work) if work else {}
     return Facts(
         report=report,
         primary=primary,
         freeze=_freeze(told),
-        findings=find_findings(told, report, primary=primary, step=checkpoint.step or None),
+        findings=find_findings(
+            told, report, primary=primary, step=checkpoint.step or None, config=config
+        ),
         exposure=_exposure(store, side),
     )
 

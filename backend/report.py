@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend.analysis.experts import dense_twin, gflops_by_run, reports_of
-from backend.analysis.findings import find_findings
+from backend.analysis.findings import other_findings
 from backend.analysis.report import comparison, outlook, run, study
 from backend.analysis.report.blocks import Document, Drawing
 from backend.analysis.report.conclusions import Remark
@@ -20,6 +20,7 @@ from backend.core.records import Run, StudyRecord
 from backend.core.sinks import read_events
 from backend.core.store import RunStore
 from backend.core.workdir import WorkDir, write_atomic
+from backend.diagnose import diagnose_run
 from backend.tracking.home import Home
 
 
@@ -105,12 +106,13 @@ def of_run(store: RunStore, of: Run, against: Run | None = None) -> Report:
     training = Training(
         run=of,
         course=course,
-        findings=find_findings(
+        findings=other_findings(
             envelopes,
             course.evaluated,
             primary=course.headline.partition("/")[2],
             dense=dense,
         ),
+        diagnosis=diagnose_run([e.event for e in envelopes], work, store, of),
         checkpoints=tuple(store.checkpoints(of.key)),
         comparisons=_involving(store, {of.key}),
         other=other,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from backend.analysis.experts.views import has_experts
 from backend.catalog import CATALOG, Catalog
 from backend.core.comparisons import Comparison, MetricDelta
+from backend.core.diagnosis import SEVERITIES
 from backend.core.records import (
     Checkpoint,
     Direction,
@@ -22,6 +23,7 @@ STRATEGY = "freeze.strategy"
 RATES = ("optimizer.lr0", "new_lr")
 SCRATCH_RATE = "scratch_lr"  # in the place of new_lr where nothing was loaded
 DECAY = "optimizer.layer_decay"
+VERDICT, FINDING = "diagnosis", "finding."  # tags: what the rules said, and severity by rule
 OTHER_DATA = "trained on other data than the baseline, or judged by another metric"
 HIDDEN_PARAMETERS = {"name"}  # stands in the heading already
 _SWAPPED = {"better": "worse", "worse": "better"}
@@ -161,7 +163,21 @@ def _run_row(run: Run, baseline: Run | None, champion: str, now: float, catalog:
         "baseline": baseline is not None and run.key == baseline.key,
         "champion": champion,
         "experts": has_experts(run),
-    }
+    } | _found(run)
+
+
+def _found(run: Run) -> Row:
+    """What the rules said of a run: the verdict, and the gravest finding with how many more."""
+    found = sorted(
+        ((SEVERITIES.index(severity), rule.removeprefix(FINDING), severity)
+         for rule, severity in run.tags.items()
+         if rule.startswith(FINDING) and severity in SEVERITIES),
+        key=lambda one: (-one[0], one[1]),
+    )  # fmt: skip
+    rank, rule, severity = found[0] if found else (-1, "", "")
+    more = f" +{len(found) - 1}" if len(found) > 1 else ""
+    return {"verdict": run.tags.get(VERDICT, ""), "severity": severity, "finding": rule + more,
+            "finding_rank": rank if VERDICT in run.tags else None}  # fmt: skip
 
 
 def headline_value(run: Run | None) -> float | None:

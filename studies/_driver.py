@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import optuna
 from optuna.trial import TrialState
 
+from backend.analysis.findings import rule_last
 from backend.core.errors import StudyError, TrainingError
 from studies import _storage
 from studies._interrupt import Interrupt
@@ -15,6 +16,7 @@ from studies._objective import Objective, TrialInterruptedError, TrialRefusedErr
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 MAX_FAILURES = 3
+ENOUGH_ALIKE = 3
 
 
 class Driver:
@@ -23,7 +25,8 @@ class Driver:
     Threads only wait here: each trial trains in a process of its own. Asking and telling is
     done by one thread at a time, because on SQLite two could be given the same queued trial.
     An interrupted trial goes back to the queue; MAX_FAILURES trials that fail one after the
-    other by their own fault end the study with StudyError.
+    other by their own fault end the study with StudyError, and so do ENOUGH_ALIKE first ones that
+    end by a cause that no trial changes.
     """
 
     def __init__(
@@ -78,11 +81,28 @@ class Driver:
     def _ask(self) -> optuna.Trial | None:
         with self._lock:
             counted = len(self._study.get_trials(deepcopy=False, states=COUNTED))
-            enough = counted + self._running >= self._target
+            enough = counted + self._running >= self._target or self._exhausted()
             if enough or self._fatal or self._interrupt.requested:
                 return None
             self._running += 1
             return self._study.ask()
+
+    def _exhausted(self) -> bool:
+        """Is all tried that there is to try?"""
+        waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        return self._objective.spec.listed and not waiting
+
+    def _hopeless(self) -> str:
+        """Why no trial can help: all so far ended alike, by what no trial changes."""
+        counted = self._study.get_trials(deepcopy=False, states=COUNTED)
+        causes = {str(trial.user_attrs.get(_storage.CAUSE, "")) for trial in counted}
+        if len(counted) < ENOUGH_ALIKE or len(causes) > 1 or causes == {""}:
+            return ""
+        return (
+            f"no trial can help: all {len(counted)} so far end with the same cause, "
+            f"{rule_last(causes.pop())}, and nothing that this study searches changes it; correct "
+            "it, then the same command continues the study"
+        )
 
     def _tell(
         self, trial: optuna.Trial, state: TrialState, value: float | None,
@@ -96,7 +116,9 @@ class Driver:
             self._failures = self._failures + 1 if state is TrialState.FAIL else 0
             if isinstance(error, TrialRefusedError):
                 self._fatal = str(error)
-                return
+                if not error.kept:
+                    return
+            self._fatal = self._fatal or self._hopeless()
             if self._failures >= MAX_FAILURES and not self._interrupt.requested:
                 self._fatal = f"{MAX_FAILURES} trials in a row failed; the last: {error}"
             self._after()

@@ -9,15 +9,16 @@ from backend import launch
 from backend.catalog import CATALOG, Catalog
 from backend.config.schema import TrainConfig
 from backend.core.errors import TrainingError
-from backend.core.events import Envelope, RunStarted
+from backend.core.events import Envelope, RunFinished, RunStarted
 from backend.core.sinks import EventSink
 from backend.core.trainer import TrainerSpec
 from backend.core.workdir import WorkDir
 from backend.tracking.home import Home
 from studies import _storage
+from studies._findings import Doctor, curable
 from studies._interrupt import Interrupt
 from studies._pruning import PruningSink
-from studies._spec import StudySpec
+from studies._spec import Params, StudySpec
 
 Watch = Callable[[int, dict[str, object], WorkDir], Sequence[EventSink]]
 
@@ -46,14 +47,26 @@ class TrialInterruptedError(TrainingError):
 
 
 class TrialRefusedError(TrainingError):
-    """The input is wrong, and would be for every other trial; nothing was trained."""
+    """The input is wrong, and would be for every other trial; nothing was trained.
+
+    ``kept``: its run tells why.
+    """
+
+    kept = False
+
+
+class TrialHopelessError(TrialRefusedError):
+    """A rule ended the trial before its first step, and would end every other one."""
+
+    kept = True
 
 
 @dataclass(frozen=True)
 class Objective:
     """Trains one trial and returns the best value of the study's metric.
 
-    Raises TrialPruned, TrialInterruptedError, or TrainingError with the training's own reason.
+    Raises TrialPruned, TrialInterruptedError, TrialRefusedError, or TrainingError with the
+    training's own reason.
     """
 
     home: Home
@@ -73,12 +86,13 @@ class Objective:
         config = self.base.replace({**overrides, "name": f"{self.study}/{trial.number}"})
         tags = {"study": self.study, "trial": str(trial.number)}
         work = launch.prepare(self.home, config, self.trainer, tags=tags, parent=self.study)
-        pruning = PruningSink(trial, self.metric, work)
+        pruning, doctor = PruningSink(trial, self.metric, work), Doctor()
 
         def sinks() -> list[EventSink]:
             looking_on = self.watch(trial.number, overrides, work)
             return [
                 pruning,
+                doctor,
                 *looking_on,
                 launch.mlflow_sink(self.home, work),
                 Started(self.started),
@@ -87,6 +101,7 @@ class Objective:
         trial.set_user_attr(_storage.RUN, work.path.name)
         with self.interrupt.covers(work):
             finished = launch.supervise(work, sinks, self.workers)
+        self._diagnose(trial, doctor, finished, overrides)
         if finished.status == "pruned":
             raise optuna.TrialPruned(finished.reason)
         if finished.status == "stopped":
@@ -100,3 +115,23 @@ class Objective:
         if pruning.best is None:
             raise TrainingError(f"trial {trial.number} never reported {self.metric}")
         return pruning.best
+
+    def _diagnose(
+        self, trial: optuna.Trial, doctor: Doctor, finished: RunFinished, overrides: Params
+    ) -> None:
+        """Remember what was wrong. Raises TrialPruned or TrialHopelessError if it ended it."""
+        helpless = not curable(overrides, self.trainer)
+        if helpless and (cause := doctor.blind_cause()):
+            trial.set_user_attr(_storage.CAUSE, cause)
+        if not finished.finding:
+            return
+        named = doctor.named(finished.finding)
+        trial.set_user_attr(_storage.FINDING, named)
+        trial.set_user_attr("note", finished.reason[:500])
+        if finished.finding.startswith("D") and helpless:
+            raise TrialHopelessError(
+                f"no trial can help: {finished.reason.rstrip('.')}; nothing that study "
+                f"'{self.study}' searches changes the data, so correct it, then the same command "
+                "continues the study"
+            )
+        raise optuna.TrialPruned(finished.reason)

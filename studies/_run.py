@@ -104,6 +104,8 @@ def _declare(study: optuna.Study, run: StudyRun, metric: str) -> None:
             f"study '{run.name}' is stored with another config: {what}; its trials would not be "
             "comparable, so run it under another --name"
         )
+    if run.spec.listed:
+        _declare_list(study, run)
     if not study.trials:
         study.set_user_attr("metric", metric)
         study.set_user_attr("description", run.spec.description)
@@ -111,6 +113,16 @@ def _declare(study: optuna.Study, run: StudyRun, metric: str) -> None:
             study.enqueue_trial(params)
     study.set_user_attr("base", base)
     study.set_user_attr("target", run.trials)
+
+
+def _declare_list(study: optuna.Study, run: StudyRun) -> None:
+    """Remember all that is to be tried; another list needs another name."""
+    listed = [dict(params) for params in run.spec.first(run.base)]
+    if study.user_attrs.get("listed", listed) != listed:
+        raise StudyError(
+            f"study '{run.name}' is stored with other values to try; run it under another --name"
+        )
+    study.set_user_attr("listed", listed)
 
 
 def _project(run: StudyRun, study: optuna.Study, metric: str) -> None:
@@ -155,6 +167,7 @@ def _trial(study: optuna.Study, trial: FrozenTrial) -> TrialRecord:
             "started": trial.datetime_start.timestamp() if trial.datetime_start else None,
             "ended": trial.datetime_complete.timestamp() if trial.datetime_complete else None,
             "note": str(trial.user_attrs.get("note", "")),
+            "finding": str(trial.user_attrs.get(_storage.FINDING, "")),
         }
     )
 

@@ -35,7 +35,7 @@ class StudySpec:
     comes first, because later comparisons take trial 0 as their baseline. ``trials`` counts
     completed and pruned ones. No trial is pruned before ``warmup`` of its epochs, a share, nor
     before ``startup_trials`` trials were drawn at random. ``trainers`` are the kinds that have
-    what is searched; empty: every one.
+    what is searched; empty: every one. ``listed``: nothing but what ``first`` gives is tried.
     """
 
     name: str
@@ -50,6 +50,11 @@ class StudySpec:
     warmup: float = 0.6
     config: Path | None = None
     trainers: tuple[str, ...] = ()
+    listed: bool = False
+
+    def count(self, base: TrainConfig) -> int:
+        """How many trials it takes if nobody says otherwise."""
+        return len(self.first(base)) if self.listed else self.trials
 
     def check(self, base: TrainConfig) -> None:
         """Raise StudyError if the config does not have what is searched."""

@@ -19,6 +19,8 @@ MAX_RETRIES = 2
 START_SECONDS = 60
 SQLITE_TIMEOUT_SECONDS = 60
 RUN = "run"
+FINDING = "finding"
+CAUSE = "cause"
 
 
 @contextmanager

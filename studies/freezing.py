@@ -2,6 +2,7 @@
 
 import optuna
 
+from backend.catalog import CATALOG
 from backend.config.schema import TrainConfig
 from backend.core.trainer import TrainerSpec
 from studies._spec import Params, StudySpec, learning_rates, suggest_rates
@@ -24,12 +25,13 @@ def suggest(trial: optuna.Trial, trainer: TrainerSpec, base: TrainConfig) -> Par
 
 
 def first(base: TrainConfig) -> tuple[Params, ...]:
-    """Plain full fine-tuning at the config's rates, then its opposite."""
+    """Plain full fine-tuning at the config's rates, then its opposite: the last of the trainer's
+    strategies."""
     rates = learning_rates(base)
     decay = {DECAY: None} if DECAY in base.flat() else {}
     return (
         {"freeze.strategy": "full", **rates, **decay},
-        {"freeze.strategy": "head-only", **rates},
+        {"freeze.strategy": list(CATALOG[base.kind].strategies)[-1], **rates},
     )
 
 

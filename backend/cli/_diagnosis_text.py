@@ -49,7 +49,7 @@ def pages(diagnosis: Diagnosis, verbose: bool = False) -> list["str | Group"]:
 
 
 def _finding(finding: DiagnosticFinding) -> list["str | Group"]:
-    since = f", since step {finding.step}" if finding.step is not None else ""
+    since = f", since step {finding.step}" if finding.step else ""
     drawn: list[str | Group] = [
         f"{finding.severity}: {finding.title} ({finding.rule}, {finding.sure}{since})",
         f"  {finding.headline}",

@@ -15,8 +15,11 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from backend.core.diagnosis import Diagnosis
 from backend.core.events import (
+    Diagnosed,
     Envelope,
+    Event,
     FreezeReported,
     MetricsLogged,
     Noted,
@@ -86,6 +89,7 @@ class TrainingReader:
         self._headline = ""
         self._best: float | None = None
         self._last = ""
+        self._said: set[str] = set()
         self._born = time.time()
 
     def receive(self, envelope: Envelope) -> None:
@@ -98,21 +102,32 @@ class TrainingReader:
             self._best = value if self._best is None else max(self._best, value)
             self._last = f"{self._headline} {value:.3f}"
             self._bars.update(self._task, completed=event.epoch, state=self._last)
-        elif envelope.time < self._born:
-            return  # told before, when the run was interrupted
-        elif isinstance(event, Noted) and event.level == "warning":
+        elif envelope.time >= self._born:  # else told before, when the run was interrupted
+            self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        """What is said in a line that stays."""
+        if isinstance(event, Noted) and event.level == "warning":
             self._owner.say(f"  {self._label}: {event.message}")
         elif isinstance(event, FreezeReported) and event.phase == "declared" and self._notes:
             for note in event.notes:
                 self._owner.say(f"  {self._label}: {note}")
         elif isinstance(event, Recovered):
             self._owner.say(f"  {self._label}: memory ran out ({event.cause}); {event.action}")
-        elif isinstance(event, RunFinished):
+        elif isinstance(event, Diagnosed):
+            self._diagnosed(event.diagnosis)
+        elif isinstance(event, RunFinished) and not event.refused:
             best = "" if self._best is None else f", best {self._headline} {self._best:.3f}"
             reason = f": {event.reason}" if event.status == "failed" else ""
-            if event.refused:
-                return
             self._owner.say(f"  {self._label}: {event.status}{best}{reason}")
+
+    def _diagnosed(self, diagnosis: Diagnosis) -> None:
+        """Say each grave finding once."""
+        for found in diagnosis.findings:
+            if found.severity in ("error", "stop") and found.rule not in self._said:
+                self._said.add(found.rule)
+                headline = found.headline.rstrip(".")
+                self._owner.say(f"  {self._label}: {found.severity}: {headline} ({found.rule})")
 
     def close(self) -> None:
         self._bars.remove_task(self._task)

@@ -9,10 +9,13 @@ import typer
 from backend.cli._common import JsonOption, SetOption, home_of, show
 
 if TYPE_CHECKING:
+    from rich.console import Group
+
     from backend.cli._located import Located
     from backend.core.diagnosis import Diagnosis
     from backend.tracking.home import Home
 
+NOTHING_GRAVE = "nothing in the data speaks against a training"
 EXIT_CODES = {None: 0, "info": 0, "warning": 4, "error": 5, "stop": 6}
 """By the gravest finding; see ``backend.cli.main`` for the others."""
 
@@ -66,7 +69,16 @@ def check(
     loaded = load_config(config, parse_overrides(settings))
     workers = launch.Workers(launch.spec_for(loaded).preload)
     diagnosis = checked(loaded, Source(str(config), settings), workers)
+    if diagnosis.state != "sick":
+        diagnosis = diagnosis.model_copy(update={"verdict": NOTHING_GRAVE})
     _tell(diagnosis, {"config": str(config)}, (), (None, False, as_json))
+
+
+def lines(diagnosis: "Diagnosis", verbose: bool = False) -> "list[str | Group]":
+    """A diagnosis as text and tables, for whoever shows it among other things."""
+    from backend.cli._diagnosis_text import pages
+
+    return pages(diagnosis, verbose)
 
 
 def _judged(home: "Home", found: "Located") -> "Diagnosis":
@@ -96,7 +108,7 @@ def _tell(
     how: tuple[str | None, bool, bool],
 ) -> None:
     """Print it, and end with the exit code of the gravest finding."""
-    from backend.cli._diagnosis_text import only, pages
+    from backend.cli._diagnosis_text import only
 
     rule, verbose, as_json = how
     if rule is not None:
@@ -105,6 +117,6 @@ def _tell(
         told = {**about, "worst": diagnosis.worst, **diagnosis.model_dump(mode="json")}
         show(json.dumps(told, indent=2, ensure_ascii=False))
     else:
-        show(": ".join(about.values()), *pages(diagnosis, verbose), *notes)
+        show(": ".join(about.values()), *lines(diagnosis, verbose), *notes)
     if code := EXIT_CODES[diagnosis.worst]:
         raise typer.Exit(code)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from backend.core.workdir import WorkDir
     from backend.tracking.home import Home
 
+SWEEP = "sweep"
+
 study = typer.Typer(help="Searches over freezing, learning rates and more.", no_args_is_help=True)
 
 
@@ -54,15 +56,25 @@ def run(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Trials at the same time.")] = 1,
     overrides: SetOption = None,
+    over: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE,...", help="Of the study sweep: the values of a key."),
+    ] = None,
 ) -> None:
     """Start a study, or continue it where it was left."""
     from backend.cli._progress import TrainingProgress
     from backend.config.compose import parse_overrides
 
+    if over and name != SWEEP:
+        raise typer.BadParameter(f"--over is for the study '{SWEEP}'")
     spec = studies("_spec").find(name)
     base = studies("_run").base_config(spec, config, parse_overrides(overrides or []))
-    total = trials or spec.trials
     stored = study_name or spec.name
+    if name == SWEEP:
+        spec, stored = _sweep(home_of(context), base, over, study_name, config)
+    total = (
+        min(trials or spec.count(base), spec.count(base)) if spec.listed else trials or spec.trials
+    )
     with TrainingProgress(f"study {stored}", total=total) as progress:
         record = studies("_run").run_study(
             studies("_run").StudyRun(
@@ -71,6 +83,16 @@ def run(
             )
         )  # fmt: skip
     show(*summary(record, costs(home_of(context))))
+
+
+def _sweep(
+    home: "Home", base: Any, over: list[str] | None, name: str | None, config: Path | None
+) -> tuple[Any, str]:
+    """The sweep that is asked for, or that is stored under the name; and its name."""
+    sweep = studies(SWEEP)
+    spec = sweep.over(over, base) if over else (sweep.stored(home, name) if name else None)
+    spec = spec or sweep.STUDY
+    return spec, name or sweep.name_of(spec, base, config or Path(SWEEP))
 
 
 @study.command("show")
@@ -113,6 +135,7 @@ def describe(params: dict[str, Any]) -> str:
 def summary(record: "StudyRecord", gflops: "Mapping[str, float]") -> list[object]:
     """The study as a table, best trial first, and what mattered."""
     from backend.analysis.experts import against_dense
+    from backend.analysis.findings import stopped_trials
 
     sign = -1 if record.direction == "maximize" else 1
 
@@ -129,7 +152,7 @@ def summary(record: "StudyRecord", gflops: "Mapping[str, float]") -> list[object
         table(f"study {record.name}: {record.metric}, {record.direction}",
               ("trial", "state", "value", *(["GFLOP"] if costly else []), "parameters", "run"),
               rows),
-        *(f"{said}." for said in against_dense(record, gflops)),
+        *(f"{said}." for said in (*stopped_trials(record), *against_dense(record, gflops))),
     ]  # fmt: skip
     if record.importances:
         shares = ", ".join(

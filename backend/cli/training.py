@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from backend.tracking.home import Home
 
 STOPPED = 130
+A_WASTE = 6
+"""A finding ended it; the same code as of ``assay diagnose``."""
 
 trainers = typer.Typer(help="The trainers that Assay drives.", no_args_is_help=True)
 
@@ -99,6 +101,9 @@ def conclude(work: "WorkDir", finished: "RunFinished") -> None:
         show(f"{finished.status}: {finished.reason}")
     if finished.best:
         show(f"best checkpoint: {work.path / finished.best}")
+    if finished.finding:
+        show(f"what to do about it: assay diagnose {work.path.name}")
+        raise typer.Exit(A_WASTE)
     if finished.status == "stopped":
         show(again)
         raise typer.Exit(STOPPED)

@@ -33,7 +33,8 @@ class InputCensus(Record):
     """Which input files of a split are there (rule D01).
 
     ``what`` are they (``skeleton files``), ``searched`` where; ``missing`` the first five names;
-    ``elsewhere`` says in words if they exist under another rule of naming. ``policy`` is what the
+    ``elsewhere`` says in words if they exist under another rule of naming, ``folder`` is the one
+    that has them under their own names. ``policy`` is what the
     config does about a missing one.
     """
 
@@ -44,6 +45,7 @@ class InputCensus(Record):
     searched: str
     missing: tuple[str, ...] = ()
     elsewhere: str = ""
+    folder: str = ""
     policy: str = ""
 
 

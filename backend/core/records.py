@@ -161,7 +161,8 @@ class PromotionDecision(Record):
 
 
 class TrialRecord(Record):
-    """One Optuna trial; ``run`` is the key of its run. ``params`` as suggested."""
+    """One Optuna trial; ``run`` is the key of its run. ``params`` as suggested. ``finding`` is the
+    rule and its title, if one ended it."""
 
     number: int
     state: Literal["running", "complete", "pruned", "failed", "waiting"]
@@ -171,6 +172,7 @@ class TrialRecord(Record):
     started: float | None = None
     ended: float | None = None
     note: str = ""
+    finding: str = ""
 
 
 class StudyRecord(Record):

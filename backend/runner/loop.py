@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from backend.core.errors import TrainingError
 from backend.runner.mm import BaseLoop, Runner
 from backend.runner.module import train_mode
 from backend.runner.recorder import Recorder
@@ -81,7 +82,12 @@ class TrainLoop(BaseLoop):
             batch = next(batches)
             self._recorder.feed(batch)
             seed_all(STEP, seed, session.step, place, session.ranks.rank)
-            self._recorder.add(runner.model.train_step(batch, session.optimization))
+            try:
+                losses = runner.model.train_step(batch, session.optimization)
+            except TrainingError:
+                self._recorder.failed()
+                raise
+            self._recorder.add(losses)
         if session.optimization.left_out:
             self._recorder.forget(window)
         session.step += 1

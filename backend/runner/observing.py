@@ -14,7 +14,7 @@ from torch import Tensor
 from backend.core.events import InputProbed, MovementObserved, NonfiniteSeen
 from backend.core.trainer import Emit
 from backend.nn.finetune.freezing import Snapshot
-from backend.nn.observing.gradients import GLOBAL, StepObserver
+from backend.nn.observing.gradients import CLIPPED, GLOBAL, StepObserver
 from backend.nn.observing.movement import Movement
 from backend.nn.observing.nonfinite import (
     lost_gradient,
@@ -23,12 +23,9 @@ from backend.nn.observing.nonfinite import (
     lost_part,
     names_of,
 )
+from backend.nn.observing.probing import probe_due, undisturbed
 from backend.runner.module import TOTAL, train_mode
-from backend.runner.seeds import undisturbed
 from backend.runner.session import Session
-
-PROBE_FROM = 0.25
-"""The share of the planned steps after which the input is probed first; then at the end."""
 
 Where = Literal["input", "loss", "gradient", "parameter", "metric"]
 
@@ -82,11 +79,7 @@ class Observing:
         """A batch's loss, before its gradient is taken."""
         if loss.device.type != "cpu" or self._searched or math.isfinite(loss):
             return
-        self._searched = True
-        if name := lost_input(self._batch):
-            self._note("input", name, names_of(self._batch))
-        elif name := lost_parameter(self._session.model):
-            self._note("parameter", name, self._names_before)
+        self._search()
 
     def gradients(self, norm: Tensor | None) -> None:
         """The gradient is complete and not yet clipped. In float16 one that overflows is no
@@ -109,7 +102,7 @@ class Observing:
         if optimization.norm is not None:
             found.pop(GLOBAL, None)  # the newest step's is known
         if optimization.clipped:
-            found["train/clipped"] = float(torch.stack(optimization.clipped).double().mean())
+            found[CLIPPED] = float(torch.stack(optimization.clipped).double().mean())
         optimization.clipped.clear()
         return found
 
@@ -143,6 +136,20 @@ class Observing:
             self._lost or NonfiniteSeen(step=step, where="loss", name=part or TOTAL, samples=names)
         )
 
+    def failed(self) -> None:
+        """A batch ended the run with an error: was that for a number that was lost before?"""
+        if self.on and not self._searched:
+            self._search()
+        if self._lost:
+            self._tell(self._lost)
+
+    def _search(self) -> None:
+        self._searched = True
+        if name := lost_input(self._batch):
+            self._note("input", name, names_of(self._batch))
+        elif name := lost_parameter(self._session.model):
+            self._note("parameter", name, self._names_before)
+
     def _note(self, where: Where, name: str, samples: tuple[str, ...]) -> None:
         step = self._session.step + 1
         self._lost = NonfiniteSeen(step=step, where=where, name=name, samples=samples)
@@ -156,9 +163,8 @@ class Observing:
     def _probe(self) -> None:
         session = self._session
         probe, samples = session.training.probe, session.training.config.diagnostics.probe
-        last = session.step == session.length.steps
-        early = not self._probed and session.step >= PROBE_FROM * session.length.steps
-        if probe is None or samples == 0 or not (last or early):
+        due = probe_due(session.step, session.length.steps, self._probed)
+        if probe is None or samples == 0 or not due:
             return
         self._probed = True
         model = session.saved_model

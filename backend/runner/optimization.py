@@ -87,7 +87,8 @@ class Optimization(OptimWrapper):
         self._inner_count += 1
 
     def step(self, **_: object) -> None:
-        """Move the weights; ``norm`` is then the gradient's norm before it was clipped."""
+        """Move the weights; ``norm`` is then the gradient's norm before it was clipped, unless the
+        step was left out."""
         self.left_out = False
         if self._clip or self._tolerant or self.onlooker:
             self._scaler.unscale_(self.optimizer)
@@ -99,16 +100,17 @@ class Optimization(OptimWrapper):
             self.onlooker.gradients(norm)
         if norm is not None:
             nn.utils.clip_grads_with_norm_(parameters, self._clip or math.inf, norm)
-            self.norm = norm if self._clip else None
             if self._tolerant and not math.isfinite(norm):
                 self.left_out, self.nonfinite = True, self.nonfinite + 1
                 return
-            if self._clip:
-                self.clipped.append(norm > self._clip)
         scale = self._scaler.get_scale()
         self._scaler.step(self.optimizer)
         self._scaler.update()
-        self.overflows += self._scaler.get_scale() < scale
+        overflowed = self._scaler.get_scale() < scale
+        self.overflows += overflowed
+        if self._clip and norm is not None and not overflowed:
+            self.norm = norm
+            self.clipped.append(norm > self._clip)
 
     def state_dict(self) -> dict[str, Any]:
         """What an exact continuation needs."""

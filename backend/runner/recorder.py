@@ -50,6 +50,10 @@ class Recorder:
         """A batch is trained on next."""
         self._names = self._observing.feed(batch)
 
+    def failed(self) -> None:
+        """The batch ended the run with an error."""
+        self._observing.failed()
+
     def add(self, losses: Mapping[str, Tensor]) -> None:
         """A batch's losses."""
         self._fresh.append(Fresh(dict(losses), self._session.step + 1, self._names))

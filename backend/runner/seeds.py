@@ -38,18 +38,6 @@ def seed_model(seed: int) -> None:
 
 
 @contextmanager
-def undisturbed(device: torch.device) -> Iterator[None]:
-    """Leave every generator as it was, whatever is drawn inside."""
-    before = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        try:
-            yield
-        finally:
-            random.setstate(before[0])
-            np.random.set_state(before[1])
-
-
-@contextmanager
 def repeatable(wanted: bool) -> Iterator[None]:
     """Kernels that repeat to the bit where torch has them; a warning where it has not."""
     before = (

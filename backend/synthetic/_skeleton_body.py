@@ -31,7 +31,7 @@ _CROUCH = 0.06  # of whoever does not serve
 _UPPER_ARM, _REACH = 0.19, 0.37
 _WAITING: Mapping[str, _Pose] = {"racket": (0.07, 0.55), "other": (-0.05, 0.56)}
 _SECOND_HAND = np.array((0.02, 0.03))  # from the racket hand of a two-handed backhand
-_BALANCE_HIGH, _BALANCE_LOW = np.array((-0.23, 0.22)), np.array((-0.15, -0.16))
+_BALANCE_HIGH, _BALANCE_LOW = np.array((-0.23, 0.22)), np.array((0.02, -0.12))
 _TOSSED: _Pose = (-0.12, 1.15)
 _SWINGS: Mapping[str, tuple[_Pose, _Pose, _Pose]] = {
     "gs": ((0.44, 0.42), (0.38, 0.55), (-0.16, 0.88)),

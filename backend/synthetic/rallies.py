@@ -49,7 +49,11 @@ _SHOT: Mapping[_Kind, Mapping[str, float]] = {
                "smash": 0.006},
 }  # fmt: skip
 _APPROACH: Mapping[_Kind, float] = {"serve": 0.014, "return": 0.0075, "stroke": 0.033}
-_ZONE_SHARES = (0.264, 0.389, 0.347)
+_TARGETS: Mapping[str, Mapping[str, float]] = {  # where the ball goes to, by where it is hit
+    "deuce": {"deuce": 0.41, "middle": 0.43, "ad": 0.16},
+    "middle": {"deuce": 0.28, "middle": 0.4, "ad": 0.32},
+    "ad": {"deuce": 0.13, "middle": 0.35, "ad": 0.52},
+}
 _SERVES: Mapping[str, float] = {"W": 0.43, "T": 0.382, "B": 0.188}
 _FOREHAND = {"natural": 0.91, "middle": 0.59, "other": 0.105}
 _LEFT_HANDED = 0.14
@@ -127,9 +131,9 @@ def _rally(
     hit = _Hit(player, "deuce" if rng.random() < 0.5 else "ad", "serve")
     while True:
         goes_on = len(events) < _LONGEST - 1 and rng.random() < _GOES_ON[hit.kind]
-        target = str(rng.choice(ZONES, p=_ZONE_SHARES))
+        target = _one_of(_TARGETS[hit.zone], rng)
         if hit.kind == "serve":
-            target = hit.zone if rng.random() < 1 - _SERVES["T"] else "middle"
+            target = "middle" if rng.random() < _SERVES["T"] else hit.zone
         tokens = _tokens(hit, target, goes_on, hands[hit.player], rng)
         if elements == 14:
             tokens = [tokens[slot] for slot in _SLOTS_OF_14]

@@ -65,12 +65,8 @@ def make_skeleton(
             amplitude=1 / max(1.0, difficulty) ** 0.5,
             two_handed=bool(rng.random() < TWO_HANDED),
         )
-        joints = body(motion, times, rng) * (1, -1)  # rows of an image count downwards
-        if clip.get(f"{'near' if person == NEAR else 'far'}_hand") == "LH":
-            joints = joints[:, FLIPPED] * (-1, 1)
-        if person == FAR:  # who faces the camera
-            joints = joints * (-1, 1)
         height = ground.height[:, None, None]
+        joints = _turned(body(motion, times, rng), person, clip)
         keypoint[person] = ground.pixels[:, None] + height * joints
         _disturb(keypoint[person], score[person], height, difficulty, rng)
     keypoint *= (image[1] / IMAGE[1], image[0] / IMAGE[0])
@@ -197,6 +193,14 @@ def _hit(words: Sequence[str], time: float, rng: np.random.Generator) -> Hit:
         shot=told(SHOTS, "gs"),
         approach="approach" in words,
     )
+
+
+def _turned(joints: Floats, person: int, clip: Mapping[str, Any]) -> Floats:
+    """A right-hander's body seen from behind as the one that is seen, in the image's rows."""
+    joints = joints * (1, -1)
+    if clip.get("near_hand" if person == NEAR else "far_hand") == "LH":
+        joints = joints[:, FLIPPED] * (-1, 1)
+    return joints * (-1, 1) if person == FAR else joints  # who faces the camera
 
 
 def _disturb(

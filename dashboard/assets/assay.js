@@ -145,6 +145,7 @@
         n === 0,
         n !== 1,
         n === 0,
+        n === 0,
       ];
     },
 
@@ -321,6 +322,9 @@
     },
 
     compare,
+    converge() {
+      if (list("runs").length) go({ run: null, step: null }, "/convergence");
+    },
     clear: () => go({ runs: null }),
     setBaseline: () => go({ baseline: list("runs")[0] }),
     exportRuns() {
@@ -364,6 +368,11 @@
     if (value === null || value === undefined || value === "") return "–";
     if (typeof value === "boolean") return value ? "on" : "off";
     return typeof value === "number" ? String(Number(value.toPrecision(4))) : value;
+  };
+
+  functions.assayByFinding = function (a, b, left, right) {
+    const rank = (node) => (node && node.data && node.data.finding_rank !== null ? node.data.finding_rank : -2);
+    return rank(left) - rank(right);
   };
 
   const cells = (window.dashAgGridComponentFunctions =
@@ -417,6 +426,23 @@
       h("span", { key: "mark", className: "state-mark state-" + state }),
       state,
     ]);
+  };
+
+  /* The gravest finding; a run that the rules found nothing in has a tick. */
+  cells.Finding = function (props) {
+    const row = props.data;
+    if (!row || row.finding_rank === null || row.finding_rank === undefined) return null;
+    const signs = { stop: "■", error: "▲", warning: "!", info: "i" };
+    return h(
+      "a",
+      {
+        className: row.severity ? "severity " + row.severity : "severity none",
+        href: "/convergence?runs=" + encodeURIComponent(row.key),
+        onClick: (event) => follow(event, { runs: [row.key], run: null, step: null }, "/convergence"),
+        title: row.verdict,
+      },
+      row.severity ? signs[row.severity] + " " + row.finding : "✓ none"
+    );
   };
 
   cells.Delta = function (props) {

@@ -55,47 +55,30 @@ def no_runs(there: bool, view: View) -> Any:
     )
 
 
-def course_panels(drawn: Figures, runs: Sequence[Run], why: str, controls: Any) -> Any:
-    """Everything over the training, as far as it is known; ``why`` anything is not."""
-    return html.Div(
-        [_course(drawn, runs, controls), _network(drawn, runs, why), _predicted(drawn, runs, why)],
-        className="stack",
-    )
-
-
-def _course(drawn: Figures, runs: Sequence[Run], controls: Any) -> Any:
+def course_charts(drawn: Figures, runs: Sequence[Run]) -> list[Any]:
+    """Loss, events and rate over the whole width, then the rest of what is learnt."""
     head: Any = dmc.Text("No loss was logged.", size="sm", c="dimmed", mb="sm")
     if "course" in drawn:
         id_ = graph_id(ids.COURSES, "course", *runs)
         head = graph(id_, drawn["course"], f"loss {runs[0].name}")
     parts = [name for name in drawn if name.startswith("loss/")]
-    names = ["headline", *parts, "gap"]
-    cards = [_chart(name, drawn[name], runs) for name in names if name in drawn]
-    return panel(
-        "Over the training",
-        head,
-        html.Div(cards, className="charts"),
-        aside=controls,
-        note="Solid: validation; dotted: training. Dashed levels: what predictors get that never "
-        "look at their input. Between loss and learning rate: checkpoints ○, the best ★, "
-        "recoveries ▼, an early end ✕.",
-    )
+    names = [name for name in ("headline", *parts, "gap") if name in drawn]
+    return [head, _cards(names, drawn, runs)]
 
 
-def _network(drawn: Figures, runs: Sequence[Run], why: str) -> Any:
-    cards = [_chart(name, drawn[name], runs) for name in _NETWORK if name in drawn]
-    body: Any = html.Div(cards, className="charts") if cards else _none(why)
-    several = len(runs) > 1 and any(name in drawn for name in ("norm", "update"))
-    note = f"Parts of the network are those of {runs[0].name}." if several else ""
-    return panel("Gradients and updates", body, note=note)
+def inner_panels(drawn: Figures, runs: Sequence[Run]) -> list[Any]:
+    """What the network does inside, and how sure it is of what it says, of the run in focus."""
+    whose = f"Of {runs[0].name}; whole-network charts show all runs." if len(runs) > 1 else ""
+    own = f"Of {runs[0].name}." if len(runs) > 1 else ""
+    network = [name for name in _NETWORK if name in drawn]
+    scores = [name for name in drawn if name.startswith("scores/") or name == "auroc"]
+    groups = (("Gradients and updates", network, whose), ("Scores over the training", scores, own))
+    return [panel(title, _cards(names, drawn, runs), note=note)
+            for title, names, note in groups if names]  # fmt: skip
 
 
-def _predicted(drawn: Figures, runs: Sequence[Run], why: str) -> Any:
-    names = [name for name in drawn if name.startswith("scores/") or name == "auroc"]
-    if not names:
-        return panel("Scores over the training", _none(why))
-    cards = [_chart(name, drawn[name], runs) for name in names]
-    return panel("Scores over the training", html.Div(cards, className="charts"))
+def _cards(names: Sequence[str], drawn: Figures, runs: Sequence[Run]) -> Any:
+    return html.Div([_chart(name, drawn[name], runs) for name in names], className="charts")
 
 
 def _chart(name: str, figure: Any, runs: Sequence[Run]) -> Any:
@@ -115,22 +98,39 @@ def _chart(name: str, figure: Any, runs: Sequence[Run]) -> Any:
     )
 
 
-def why_missing(run: Run, told: Evidence, ours: bool) -> str:
-    """Why a run shows less than others, in a sentence. ``ours``: one of our trainers made it."""
-    if told.plan is not None:
-        if run.status == "running":
-            return "None yet: it is told at the first validation."
-        return "None was told: the run ended before its first validation, or observes nothing."
+def missing_panel(run: Run, told: Evidence, names: Sequence[str], ours: bool) -> Any:
+    """Which parts of the page a run has nothing for, and why, in one line each reason.
+
+    ``names`` are its metrics; ``ours``: one of our trainers made it.
+    """
+    parts = {
+        "curves and which epoch to ship": any(n.startswith(("train/", "val/")) for n in names),
+        "gradients and updates": any(n.startswith(("gradient/", "update/")) for n in names),
+        "predictions": bool(told.predictions),
+        "what moved": bool(told.movements),
+        "the input probe": bool(told.probes),
+    }
+    absent = [part for part, there in parts.items() if not there]
+    if not absent:
+        return None
+    text = f"{', '.join(absent)}. {_why(run, told, ours)}"
+    return panel("Not shown", dmc.Text(text[0].upper() + text[1:], size="sm", c="dimmed"))
+
+
+def _why(run: Run, told: Evidence, ours: bool) -> str:
     if not ours:
-        return "Not known: of a run that others trained there are its curves alone."
-    return ("Not known: the run was trained without observing (config key diagnostics.observe), "
-            "or before this version.")  # fmt: skip
+        return "Others trained this run: its curves are all there is."
+    if told.plan is None:
+        return ("It was trained before this was observed, or with 'diagnostics.observe: false' in "
+                "its config.")  # fmt: skip
+    if run.status == "running":
+        return ("Told at each validation; the input is probed at a quarter of the training and at "
+                "its end.")  # fmt: skip
+    return "The run ended before this was told, or its trainer does not tell it."
 
 
-def labels_panel(drawn: Figures, bars: Sequence[Bars], runs: Sequence[Run], why: str) -> Any:
+def labels_panel(drawn: Figures, bars: Sequence[Bars], runs: Sequence[Run]) -> Any:
     """Truth and prediction of each output at the chosen validation."""
-    if not drawn:
-        return _none(why)
     cards = []
     for one in bars:
         name = f"labels/{one.output}"
@@ -168,30 +168,37 @@ def shipping_panel(run: Run, found: Shipping | None, better: str, view: View) ->
     """Which evaluation to ship, and how to look closer."""
     title = "Which epoch to ship"
     if found is None:
-        return panel(title, _none("No validation has told the headline metric yet."))
+        return None
     if found.flat:
         said = f"{run.headline} was {number(found.candidates[0].value)} at every validation: it "
         return panel(title, _none(f"{said}cannot tell one from another."))
     names = ("Why", "Epoch", "Step", run.headline, "Validation loss")
     head = [html.Th(n, scope="col", className="num" if i else "") for i, n in enumerate(names)]
     rows = [_candidate(one) for one in found.candidates]
-    n = len(found.within)
-    within = (
-        f"{count(n, 'validation')} of step {found.within[0]:,} to {found.within[-1]:,} "
-        f"{'are' if n > 1 else 'is'} within {number(found.margin, 3)} of the best, which is no "
-        f"difference here (scatter from one to the next: {number(found.scatter, 3)})."
-    )
     link = state_link("Compare", "/compare", view, "button-link quiet", runs=(run.key,),
                       baseline="", comparison="")  # fmt: skip
     return panel(
         title,
         html.Div(html.Table([html.Thead(html.Tr(head)), html.Tbody(rows)], className="table"),
                  className="scroll-x", tabIndex=0),
-        html.P(within, className="small"),
+        html.P(_within(run, found), className="small"),
         _closer(run, found),
         aside=link,
         note=f"{run.headline}, {better}." if better else "",
     )  # fmt: skip
+
+
+def _within(run: Run, found: Shipping) -> str:
+    """Which evaluations are no worse than the best."""
+    margin = f"within {number(found.margin, 3)} of the best"
+    if len(found.within) == 1:
+        return f"No other validation is {margin}."
+    scatter = f"{run.headline} scatters by {number(found.scatter, 3)} from one to the next"
+    first, *_, last = found.within
+    return (
+        f"{len(found.within):,} validations from step {first:,} to {last:,} are {margin}, which "
+        f"is no difference here: {scatter}."
+    )
 
 
 def _candidate(one: Candidate) -> Any:
@@ -216,11 +223,8 @@ def _closer(run: Run, found: Shipping) -> Any:
                      command(text)], className="closer")  # fmt: skip
 
 
-def movement_panel(told: MovementObserved | None, why: str) -> Any:
+def movement_panel(told: MovementObserved) -> Any:
     """The plan of what trains beside what really moved."""
-    title = "What moved"
-    if told is None:
-        return panel(title, _none(why))
     names = ("Part", "Planned", "Tensors", "Changed", "Change", "Rate of peak")
     head = [html.Th(n, scope="col", className="num" if i > 1 else "")
             for i, n in enumerate(names)]  # fmt: skip
@@ -228,7 +232,7 @@ def movement_panel(told: MovementObserved | None, why: str) -> Any:
     wrong = [f"planned as frozen, but changed: {name}" for name in told.thawed]
     wrong += [f"frozen, but in training mode: {name}" for name in told.training]
     return panel(
-        title,
+        "What moved",
         html.Div(html.Table([html.Thead(html.Tr(head)), html.Tbody(rows)], className="table"),
                  className="scroll-x limited", tabIndex=0),
         html.Ul([html.Li(text) for text in wrong], className="findings warn") if wrong else None,
@@ -255,18 +259,15 @@ def _moved(group: GroupMovement) -> Any:
     )
 
 
-def probe_panel(told: Sequence[InputProbed], why: str) -> Any:
+def probe_panel(told: Sequence[InputProbed]) -> Any:
     """Is the input used? The loss as it is and with inputs permuted across samples."""
-    title = "Input probe"
-    if not told:
-        return panel(title, _none(why))
     names = ("Step", "Loss", "As it is", "Inputs permuted", "Ratio R")
     head = [html.Th(n, scope="col", className="num" if i != 1 else "")
             for i, n in enumerate(names)]  # fmt: skip
     rows = [row for one in reversed(told) for row in _probed(one)]
     last = told[-1]
     return panel(
-        title,
+        "Input probe",
         html.Div(html.Table([html.Thead(html.Tr(head)), html.Tbody(rows)], className="table"),
                  className="scroll-x limited", tabIndex=0),
         note=f"Labels stay, inputs are permuted across {count(last.samples, 'sample')} of "

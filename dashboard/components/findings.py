@@ -15,7 +15,7 @@ from dashboard.view import View
 PATH = "/convergence"
 SEVERITY_SIGNS = {"stop": "■", "error": "▲", "warning": "!", "info": "i"}
 STATES = {
-    "sick": ("red", "✕", "not learning well"),
+    "sick": ("red", "✕", "problem"),
     "early": ("gray", "…", "too early to say"),
     "improving": ("blue", "↗", "still improving"),
     "converged": ("teal", "✓", "converged"),
@@ -58,7 +58,7 @@ def _verdict(
 ) -> Any:
     name = run.name or run.key
     keys = tuple(one.key for one in runs)
-    said = diagnosis.verdict if diagnosis else "Not looked at yet."
+    said = sentence(diagnosis.verdict) if diagnosis else "Not looked at yet."
     title: Any = html.Span(name, className="chip-name", title=run.key)
     if len(runs) > 1 and not chosen:
         title = state_link(name, PATH, view, "rival chip-name", runs=keys, run=run.key, step="")
@@ -114,7 +114,9 @@ def _nothing(diagnosis: Diagnosis) -> str:
 
 
 def _card(finding: DiagnosticFinding, diagnosis: Diagnosis, charts: Sequence[Any]) -> Any:
-    where = f" · first at step {finding.step:,}" if finding.step is not None else ""
+    where = f" · first at step {finding.step:,}" if finding.step else ""
+    if finding.step == 0:
+        where = " · before the first step"
     parts = [
         html.Div(
             [
@@ -124,7 +126,7 @@ def _card(finding: DiagnosticFinding, diagnosis: Diagnosis, charts: Sequence[Any
             ],
             className="finding-head",
         ),
-        dmc.Title(finding.headline, order=4, className="finding-title"),
+        dmc.Title(sentence(finding.headline), order=4, className="finding-title"),
         _cause(finding),
         html.Div([_facts(finding.evidence), _action(finding.action)], className="finding-body"),
         html.Div(list(charts), className="charts finding-charts") if charts else None,
@@ -138,19 +140,19 @@ def _cause(finding: DiagnosticFinding) -> Any:
     sure = html.Span(_SURE[finding.sure], className="dim")
     if not finding.cause:
         return html.P(["How sure: ", sure, "."], className="cause")
-    cause = finding.cause if finding.cause.endswith(".") else f"{finding.cause}."
-    return html.P([html.B("Cause: "), cause, html.Span([" (", sure, ")"], className="dim")],
-                  className="cause")  # fmt: skip
+    how = html.Span([" (", sure, ")"], className="dim")
+    return html.P([html.B("Cause: "), sentence(finding.cause), how], className="cause")
 
 
 def _facts(facts: Sequence[Fact]) -> Any:
     if not facts:
         return None
-    columns: list[tuple[str, list[str]]] = [("Value", [_value(fact.value) for fact in facts])]
+    columns = [("Value", [_value(fact.value, fact) for fact in facts])]
     if any(fact.limit is not None for fact in facts):
-        columns.append(("Limit", [_value(fact.limit) for fact in facts]))
+        columns.append(("Limit", [_value(fact.limit, fact) for fact in facts]))
     if any(fact.step is not None for fact in facts):
-        columns.append(("Step", [_value(fact.step) for fact in facts]))
+        steps = ["–" if fact.step is None else f"{fact.step:,}" for fact in facts]
+        columns.append(("Step", steps))
     head = [html.Th("What was seen", scope="col"),
             *(html.Th(title, scope="col", className="num") for title, _ in columns)]  # fmt: skip
     rows = [
@@ -167,16 +169,26 @@ def _facts(facts: Sequence[Fact]) -> Any:
     )
 
 
-def _value(value: float | int | str | None) -> str:
+def _value(value: float | str | None, fact: Fact) -> str:
+    """A value or a limit; without decimals where both are whole, as counts are."""
     if isinstance(value, str) or value is None:
         return value or "–"
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e6 else number(value)
+    whole = all(isinstance(v, float) and v.is_integer() and abs(v) < 1e6
+                for v in (fact.value, fact.limit) if not isinstance(v, str | None))  # fmt: skip
+    return f"{value:,.0f}" if whole else number(value)
+
+
+def sentence(text: str) -> str:
+    """With a capital, unless it begins with a name, and a full stop."""
+    first = text.split(" ", 1)[0]
+    start = text[:1].upper() + text[1:] if first.isalpha() else text
+    return start if start.endswith((".", "!", "?")) else f"{start}."
 
 
 def _action(action: Action) -> Any:
     parts: list[Any] = [dmc.Title("What to do", order=5, className="fix-title")]
     if action.advice:
-        parts.append(html.P(action.advice))
+        parts.append(html.P(sentence(action.advice)))
     if action.changes:
         rows = [
             html.Tr([html.Th(html.Code(change.key), scope="row"),
@@ -199,6 +211,8 @@ def _action(action: Action) -> Any:
 def _setting(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:g}"
     return "not set" if value in (None, "") else str(value)
 
 

@@ -14,11 +14,13 @@ from plotly.colors import sample_colorscale
 from backend.analysis.diagnostics.views import Gap, Mark
 from dashboard.curves import Line
 from dashboard.figures.theme import Scheme, template
-from dashboard.formatting import number
+from dashboard.formatting import number, plain
 from dashboard.palette import GREY
+from dashboard.trials import log_ticks
 
-HEIGHT = 260
+HEIGHT, SMALL = 260, 220
 MARKERS = 40  # points of a line up to which each is marked
+FEW_POWERS, MANY_POWERS = 50, 1e6
 ALARM = "#e8590c"
 BAND = "rgba(12, 166, 120, 0.13)"
 # One lightness from the input of the network to its output, so that both schemes can show it.
@@ -32,12 +34,18 @@ _SYMBOLS = {
 }
 
 
+STEPS = {
+    "title": {"text": "Step"}, "zeroline": False, "hoverformat": ",d", "rangemode": "tozero",
+    "unifiedhovertitle": {"text": "Step %{x:,d}"},
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Track:
-    """A line and what it is of."""
+    """A line and what it is of: a loss on one of two splits, or something that has none."""
 
     line: Line
-    kind: Literal["train", "val"]
+    kind: Literal["train", "val", "only"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class Timeline:
 @dataclass(frozen=True)
 class Steps:
     """Places on the step axis of every chart: the end of the warm-up, and findings by their step
-    with the rules that fired there."""
+    with the rules that fired there first."""
 
     warm: int = 0
     findings: Mapping[int, str] | None = None
@@ -75,30 +83,35 @@ def curve(
     figure.add_traces(_tracks(tracks))
     _levels(figure, levels, how.log)
     _verticals(figure, at)
-    figure.update_yaxes(title={"text": title}, type="log" if how.log else "linear", nticks=6)
+    figure.update_yaxes(title={"text": title}, nticks=6)
+    if how.log:
+        _log_axis(figure)
+    elif not any(value for trace in figure.data for value in trace.y):
+        figure.update_yaxes(range=[-0.05, 1])  # Plotly would put nothing but zeros into -1 to 1
     return figure
 
 
 def course(
     losses: Sequence[Track],
     levels: Mapping[str, float],
-    rates: Sequence[Line],
+    rates: Sequence[tuple[str, Line]],
     happened: Sequence[Timeline],
     at: Steps,
     how: Drawn,
 ) -> go.Figure:
-    """Loss, events and learning rate over one step axis."""
+    """Loss, events and learning rates (key and line) over one step axis."""
     figure = curve(losses, levels, "Loss", at, how)
+    _words(figure, at.warm, "warm-up ends", GREY)
     strip = 0.05 * max(1, len(happened))
     foot = 0.24 if rates else 0.0
     top = foot + strip + (0.06 if rates else 0.04)
     figure.update_layout(
-        height=430 + 16 * (len(happened) - 1),
+        height=414 + 16 * max(1, len(happened)),
         hoversubplots="axis",
         yaxis={"domain": [top, 1]},
         xaxis={"anchor": "y3" if rates else "y2"},
         yaxis2={
-            "domain": [foot + 0.02, foot + 0.02 + strip], "range": [-0.5, len(happened) - 0.5],
+            "domain": [foot + 0.02, foot + 0.02 + strip], "range": [len(happened) - 0.5, -0.5],
             "showgrid": False, "zeroline": False, "showticklabels": False, "fixedrange": True,
         },
     )  # fmt: skip
@@ -108,9 +121,11 @@ def course(
             yaxis3={
                 "domain": [0, foot - 0.03], "title": {"text": "Learning rate"}, "nticks": 3,
                 "exponentformat": "power", "rangemode": "tozero", "zeroline": False,
+                "type": "log" if how.log else "linear",
             }
         )  # fmt: skip
-        figure.add_traces([_line(rate, "solid", 1.6) | {"yaxis": "y3"} for rate in rates])
+        figure.add_traces([_line(rate, "solid", 1.6) | {"yaxis": "y3", "name": f"{name}, {key}"}
+                           for key, rate in rates for name in [rate.style.name]])  # fmt: skip
     return figure
 
 
@@ -138,8 +153,9 @@ def network(
             hovertemplate="%{y:.2~e}",
         )  # fmt: skip
     _levels(figure, limits, log=True)
-    _verticals(figure, at, words=False)
-    figure.update_yaxes(type="log", title={"text": title}, exponentformat="power", nticks=6)
+    _verticals(figure, at)
+    figure.update_yaxes(title={"text": title})
+    _log_axis(figure)
     return figure
 
 
@@ -162,14 +178,13 @@ def gap(
             line={"color": color, "width": 2}, marker={"size": 4.5},
             customdata=[[_percent(r), number(g - own)]
                         for r, g in zip(one.relative, one.gaps, strict=True)],
-            hovertemplate="%{y:.4~f} (%{customdata[0]} of the training loss; beyond the "
-            "baseline's own %{customdata[1]})",
+            hovertemplate="%{y:.4~f} (%{customdata[0]}), unexplained %{customdata[1]}",
         )  # fmt: skip
     levels = {"no gap": 0.0}
     if explained is not None and explained.own is not None:
         levels[f"explained by the labels ({explained.name})"] = explained.own
     _levels(figure, levels, log=False)
-    _verticals(figure, at, words=False)
+    _verticals(figure, at)
     figure.update_yaxes(title={"text": "Validation − training"}, nticks=6)
     return figure
 
@@ -191,15 +206,13 @@ def shares(
 
 def _tracks(tracks: Sequence[Track]) -> list[dict[str, Any]]:
     """Training under validation, runs in the order given."""
-    both = {track.kind for track in tracks} == {"train", "val"}
+    words = {"train": ", training", "val": ", validation", "only": ""}
     found = []
-    for track in sorted(tracks, key=lambda track: track.kind == "val"):
-        soft = both and track.kind == "train"
-        made = _line(track.line, "dot" if soft else track.line.style.dash, 1.3 if soft else 2)
-        if both:
-            words = "training" if soft else "validation"
-            made["name"] = f"{track.line.style.name}, {words}"
-        found.append(made | {"opacity": 0.75 if soft else 1})
+    for track in sorted(tracks, key=lambda track: track.kind != "train"):
+        soft = track.kind == "train"
+        made = _line(track.line, "dot" if soft else track.line.style.dash, 1.4 if soft else 2)
+        made["name"] = f"{track.line.style.name}{words[track.kind]}"
+        found.append(made | {"opacity": 0.8 if soft else 1})
     return found
 
 
@@ -247,26 +260,61 @@ def _levels(figure: go.Figure, levels: Mapping[str, float], log: bool) -> None:
     for place, (name, value) in enumerate(known if edges else ()):
         figure.add_scatter(
             x=[min(edges), max(edges)], y=[value, value], mode="lines", hoverinfo="skip",
-            name=f"{name} {number(value, 3)}" if value else name, showlegend=True,
+            name=f"{name} {plain(value)}", showlegend=True,
             line={"color": GREY, "width": 1.4, "dash": _DASHES[place % len(_DASHES)]},
         )  # fmt: skip
         figure.update_layout(showlegend=True, margin={"t": 30})
 
 
-def _verticals(figure: go.Figure, at: Steps, *, words: bool = True) -> None:
-    """The end of the warm-up, and the steps at which rules fired first."""
-    lines = [(at.warm, "warm-up ends", GREY, "dot")] if at.warm else []
-    lines += [(step, rules, ALARM, "solid") for step, rules in (at.findings or {}).items()]
-    for row, (step, text, color, dash) in enumerate(lines):
+def _verticals(figure: go.Figure, at: Steps) -> None:
+    """The end of the warm-up, and the steps at which rules fired first with their names."""
+    lines = [(at.warm, GREY, "dot")] if at.warm else []
+    lines += [(step, ALARM, "solid") for step in at.findings or {}]
+    for step, color, dash in lines:
         figure.add_shape(
             type="line", x0=step, x1=step, yref="paper", y0=0, y1=1, layer="below",
             line={"color": color, "width": 1.2, "dash": dash},
         )  # fmt: skip
-        if words:
-            figure.add_annotation(
-                x=step, yref="paper", y=1 - 0.07 * (row % 4), yanchor="top", xanchor="left",
-                text=text, showarrow=False, font={"color": color}, xshift=3,
-            )  # fmt: skip
+    for step, rules in _grouped(at.findings or {}, figure).items():
+        _words(figure, step, rules, ALARM)
+
+
+def _words(figure: go.Figure, step: int, text: str, color: str) -> None:
+    """Words over a vertical line, between the chart and its legend."""
+    if not step:
+        return
+    figure.add_annotation(
+        x=step, yref="paper", y=1, yanchor="bottom", text=text, showarrow=False,
+        font={"color": color, "size": 10},
+    )  # fmt: skip
+    figure.update_layout(margin={"t": 46}, legend={"y": 1 + 22 / figure.layout.height})
+
+
+def _grouped(findings: Mapping[int, str], figure: go.Figure) -> dict[int, str]:
+    """Rules by step; those too close to have their names side by side share the first one's."""
+    last = max((float(trace.x[-1]) for trace in figure.data if len(trace.x)), default=0.0)
+    found: dict[int, str] = {}
+    for step, rules in sorted(findings.items()):
+        before = max(found, default=None)
+        if before is not None and step - before < 0.08 * last:
+            found[before] += f", {rules}"
+        else:
+            found[step] = rules
+    return found
+
+
+def _log_axis(figure: go.Figure) -> None:
+    """Powers of ten only where there are several; 1, 2, 5 of each where there are not."""
+    values = [float(v) for trace in figure.data for v in trace.y if v is not None and v > 0]
+    figure.update_yaxes(type="log", exponentformat="power")
+    if not values:
+        return
+    low, high = min(values), max(values)
+    if high / low < FEW_POWERS:
+        ticks = log_ticks(low, high)
+        figure.update_yaxes(tickvals=ticks, ticktext=[plain(tick) for tick in ticks])
+    elif high / low < MANY_POWERS:
+        figure.update_yaxes(dtick=1)
 
 
 def _percent(share: float | None) -> str:
@@ -282,5 +330,5 @@ def _layout(how: Drawn) -> dict[str, Any]:
         "hovermode": "x unified",
         "hoverlabel": {"namelength": 28},
         "margin": {"t": 16},
-        "xaxis": {"title": {"text": "Step"}, "zeroline": False, "hoverformat": ",d"},
+        "xaxis": STEPS,
     }

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from backend.analysis.diagnostics.views import Bars
 from backend.core.evidence import PredictionHistogram
+from dashboard.figures.convergence import STEPS
 from dashboard.figures.theme import Scheme, template
 from dashboard.formatting import cut
 from dashboard.palette import CATEGORY_COLORS, GREY
@@ -55,7 +56,7 @@ def scores(told: Told, scheme: Scheme, revision: str) -> go.Figure:
             marker={"size": 4}, hovertemplate="%{y:.3~f}",
         )  # fmt: skip
     figure.update_layout(
-        margin={"t": 30}, xaxis={"title": {"text": "Step"}, "hoverformat": ",d"},
+        margin={"t": 30}, xaxis=STEPS,
         yaxis={"title": {"text": "Score"}, "range": [-0.03, 1.03]},
     )  # fmt: skip
     return figure
@@ -77,13 +78,13 @@ def ranking(told: Sequence[tuple[str, Told]], scheme: Scheme, revision: str) -> 
             line={"color": CATEGORY_COLORS[place % len(CATEGORY_COLORS)], "width": 1.9},
             hovertemplate="%{y:.3f}",
         )  # fmt: skip
-    figure.add_hline(y=0.5, line={"color": GREY, "width": 1.2, "dash": "dash"})
-    figure.add_annotation(
-        xref="paper", x=1, xanchor="right", y=0.5, yanchor="bottom", text="chance 0.5",
-        showarrow=False,
+    steps = [step for _, course in told for step, _ in course]
+    figure.add_scatter(
+        x=[min(steps), max(steps)], y=[0.5, 0.5], name="chance 0.5", mode="lines",
+        hoverinfo="skip", line={"color": GREY, "width": 1.4, "dash": "dash"},
     )  # fmt: skip
     figure.update_layout(
-        margin={"t": 30}, xaxis={"title": {"text": "Step"}, "hoverformat": ",d"},
+        margin={"t": 30}, xaxis=STEPS,
         yaxis={"title": {"text": "AUROC"}, "range": [0.28, 1.03]},
     )  # fmt: skip
     return figure

@@ -14,14 +14,15 @@ from dashboard import ids
 from dashboard.components.browser import HIDDEN, browser
 from dashboard.components.cards import loading, page_head, panel
 from dashboard.components.convergence import (
-    course_panels,
+    course_charts,
+    inner_panels,
     label_notes,
     labels_panel,
+    missing_panel,
     movement_panel,
     no_runs,
     probe_panel,
     shipping_panel,
-    why_missing,
 )
 from dashboard.components.expert_panels import Figures, graph_id
 from dashboard.components.findings import findings_panel, verdicts
@@ -58,7 +59,8 @@ class ConvergencePage:
         body = [
             html.Div(loading(1), id=ids.CONVERGENCE_VERDICTS),
             html.Div(loading(1), id=ids.CONVERGENCE_FINDINGS),
-            html.Div(loading(2), id=ids.CONVERGENCE_CHARTS),
+            _course_frame(view),
+            html.Div(id=ids.CONVERGENCE_NETWORK, className="stack"),
             _labels_frame(),
             html.Div(id=ids.CONVERGENCE_TABLES, className="evidence"),
         ]
@@ -77,16 +79,19 @@ class ConvergencePage:
         _register_judging(app, store)
         drawing = (Input(ids.CONVERGENCE_DRAWING, "data"), Input(ids.TOKEN, "data"))
         app.callback(
+            Output(ids.CONVERGENCE_COURSE_FRAME, "style"),
             Output(ids.CONVERGENCE_CHARTS, "children"),
+            Output(ids.CONVERGENCE_NETWORK, "children"),
             Output(ids.graph(ids.COURSES, ALL), "figure"),
             *drawing,
             State(ids.SCHEME, "data"),
             State(ids.graph(ids.COURSES, ALL), "id"),
-        )(partial(course, store, catalog))
+        )(partial(course, store))
         app.callback(Output(ids.CONVERGENCE_TABLES, "children"), *drawing)(
             partial(tables, store, catalog)
         )
         app.callback(
+            Output(ids.CONVERGENCE_LABELS_FRAME, "style"),
             Output(ids.CONVERGENCE_STEPS, "data"),
             Output(ids.CONVERGENCE_LABELS, "children"),
             Output(ids.CONVERGENCE_PREDICTIONS, "children"),
@@ -95,7 +100,7 @@ class ConvergencePage:
             Input(ids.TOKEN, "data"),
             State(ids.SCHEME, "data"),
             State(ids.graph(ids.LABELS, ALL), "id"),
-        )(partial(moment, store, catalog))
+        )(partial(moment, store))
         _register_browser_side(app)
 
 
@@ -154,19 +159,20 @@ def _charts(drawn: Figures, subject: Subject) -> dict[int, list[Any]]:
 
 
 def course(
-    store: RunStore, catalog: Catalog, query: str, token: str | None, scheme: str, shown: Shown
-) -> tuple[Any, Any]:
+    store: RunStore, query: str, token: str | None, scheme: str, shown: Shown
+) -> tuple[Any, ...]:
     """All charts over the training: new data for those on screen, or new charts."""
     view = View.parse(query)
     subject = subject_of(store, view)
-    if subject is None:
-        return None, [no_update] * len(shown)
-    drawn = course_figures(subject, view, scheme)
+    same = [no_update] * len(shown)
+    drawn = course_figures(subject, view, scheme) if subject else {}
+    if subject is None or not drawn:
+        return HIDDEN, None, None, same
     there = on_screen(shown, drawn, subject)
-    if there is not None and shown:
-        return no_update, there
-    why = _why(subject, catalog)
-    return course_panels(drawn, subject.ordered, why, _controls(view)), [no_update] * len(shown)
+    if there is not None:
+        return {}, no_update, no_update, there
+    runs = subject.ordered
+    return {}, course_charts(drawn, runs), inner_panels(drawn, runs), same
 
 
 def tables(store: RunStore, catalog: Catalog, query: str, token: str | None) -> Any:
@@ -176,23 +182,27 @@ def tables(store: RunStore, catalog: Catalog, query: str, token: str | None) -> 
     if subject is None:
         return None
     run, told = subject.focus, subject.evidence[subject.focus.key]
-    why = _why(subject, catalog)
-    ship = shipping_panel(
-        run, subject.shipping(catalog), better_when(run.headline, [run], catalog), view
-    )
-    moved = movement_panel(told.movements[-1] if told.movements else None, why)
-    return [html.Div(ship, className="wide"), moved, probe_panel(told.probes, why)]
+    better = better_when(run.headline, [run], catalog)
+    ours = "imported" not in run.tags and catalog.get(run.trainer) is not None
+    names = list(subject.curves[run.key])
+    found = [
+        html.Div(shipping_panel(run, subject.shipping(catalog), better, view), className="wide"),
+        movement_panel(told.movements[-1]) if told.movements else None,
+        probe_panel(told.probes) if told.probes else None,
+        html.Div(missing_panel(run, told, names, ours), className="wide"),
+    ]
+    return [part for part in found if part is not None]
 
 
 def moment(
-    store: RunStore, catalog: Catalog, query: str, token: str | None, scheme: str, shown: Shown
+    store: RunStore, query: str, token: str | None, scheme: str, shown: Shown
 ) -> tuple[Any, ...]:
     """What was predicted at one validation, beside the truth."""
     view = View.parse(query)
     subject = subject_of(store, view)
-    if subject is None:
-        return [], None, None, [no_update] * len(shown)
-    told = subject.evidence[subject.focus.key].predictions
+    told = subject.evidence[subject.focus.key].predictions if subject else []
+    if subject is None or not told:
+        return HIDDEN, [], None, None, [no_update] * len(shown)
     steps = [{"value": str(one.step), "label": f"step {one.step:,}"} for one in told]
     observed = observed_at(told, view.step)
     bars = [bars_of(one) for one in (observed.histograms if observed else ())]
@@ -200,15 +210,9 @@ def moment(
     there = on_screen(shown, drawn, subject)
     cards: Any = no_update
     if there is None or not shown:
-        cards = labels_panel(drawn, bars, subject.ordered, _why(subject, catalog))
+        cards = labels_panel(drawn, bars, subject.ordered)
         there = [no_update] * len(shown)
-    return steps, label_notes(bars), cards, there
-
-
-def _why(subject: Subject, catalog: Catalog) -> str:
-    run = subject.focus
-    ours = catalog.get(run.trainer) is not None
-    return why_missing(run, subject.evidence[run.key], ours)
+    return {}, steps, label_notes(bars), cards, there
 
 
 def _summary(scope: Scope) -> list[Any]:
@@ -241,6 +245,19 @@ def _labels_frame() -> Any:
         html.Div(loading(1), id=ids.CONVERGENCE_PREDICTIONS),
         note="How often each class is true in the validation data (grey), and how often it is "
         "predicted.",
+        id_=ids.CONVERGENCE_LABELS_FRAME,
+    )
+
+
+def _course_frame(view: View) -> Any:
+    return panel(
+        "Over the training",
+        html.Div(loading(2), id=ids.CONVERGENCE_CHARTS),
+        aside=_controls(view),
+        id_=ids.CONVERGENCE_COURSE_FRAME,
+        note="Solid: validation; dotted: training. Grey levels: what predictors get that never "
+        "look at their input (those of the run in focus). Between loss and learning rate: "
+        "checkpoints ○, the best ★, recoveries ▼, an early end ✕.",
     )
 
 
@@ -286,7 +303,6 @@ def _register_browser_side(app: Dash) -> None:
         Output(ids.CONVERGENCE_SMOOTH, "value"),
         Output(ids.CONVERGENCE_SMOOTH + "-value", "children"),
         Input(ids.URL, "search"),
-        Input(ids.CONVERGENCE_CHARTS, "children"),
     )
     app.clientside_callback(
         browser("writeCourse"), Input(ids.CONVERGENCE_LOG, "checked"),

@@ -1,6 +1,7 @@
 """The charts of *Convergence*: figures by the names they go by."""
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import plotly.graph_objects as go
@@ -17,7 +18,7 @@ from backend.analysis.diagnostics.views import (
     observed_at,
     over_time,
 )
-from backend.core.diagnosis import DiagnosticFinding
+from backend.core.diagnosis import DiagnosticFinding, Shown
 from dashboard.components.expert_panels import Figures
 from dashboard.figures import convergence as figures
 from dashboard.figures import predictions
@@ -25,6 +26,8 @@ from dashboard.figures.convergence import Drawn, Steps, Timeline, Track
 from dashboard.pages import expert_charts
 from dashboard.pages.convergence_data import Subject
 from dashboard.view import View
+
+MOST_SHOWN = 4  # curves of a finding
 
 
 def course_figures(subject: Subject, view: View, scheme: str) -> Figures:
@@ -44,7 +47,7 @@ def _losses(subject: Subject, at: Steps, how: Drawn) -> Figures:
     for place, part in enumerate(subject.parts_drawn):
         tracks, levels = subject.tracks(part), baselines_of(told, part)
         if place == 0:
-            rates = [line for name in subject.rates for line in subject.lines(name)]
+            rates = [(name, line) for name in subject.rates for line in subject.lines(name)]
             happened = [Timeline(run.name, subject.styles[run.key].color, subject.marks(run))
                         for run in subject.scope.runs]  # fmt: skip
             found["course"] = figures.course(tracks, levels, rates, happened, at, how)
@@ -69,7 +72,7 @@ def _gap(subject: Subject, at: Steps, how: Drawn) -> Figures:
 
 def _headline(subject: Subject, at: Steps, how: Drawn) -> Figures:
     metric = subject.focus.headline
-    tracks = [Track(line, "val") for line in subject.lines(metric)]
+    tracks = [Track(line, "only") for line in subject.lines(metric)]
     if not tracks:
         return {}
     told = subject.evidence[subject.focus.key].baselines("val")
@@ -106,7 +109,7 @@ def _network(subject: Subject, at: Steps, how: Drawn) -> Figures:
 
 def _clipping(subject: Subject, at: Steps, how: Drawn) -> Figures:
     found: Figures = {}
-    norms = [Track(line, "train") for line in subject.lines("train/grad_norm")]
+    norms = [Track(line, "only") for line in subject.lines("train/grad_norm")]
     if norms:
         plan = subject.evidence[subject.focus.key].plan
         levels = {"clipped above": plan.clip} if plan and plan.clip else {}
@@ -145,19 +148,36 @@ def label_figures(subject: Subject, view: View, scheme: str) -> Figures:
 
 
 def finding_figures(subject: Subject, scheme: str) -> Figures:
-    """The curves that each finding shows, named ``place/key``, with its levels and its step."""
+    """The curves that each finding shows, named ``place/key``, with its levels and its step; also
+    those of the findings that it explains, by turns: they are often what one sees of it."""
     found: Figures = {}
-    for place, finding in enumerate(subject.diagnosis.findings if subject.diagnosis else ()):
-        for shown in finding.curves:
-            curve = subject.curves[subject.focus.key].get(shown.key)
-            if curve is None:
-                continue
-            how = Drawn(scheme, f"{subject.focus.key} {finding.rule}", _wide(shown.key))
-            track = Track(subject.line(subject.focus.key, curve), "val")
-            found[f"{place}/{shown.key}"] = figures.curve(
-                [track], shown.levels, shown.key, _where(finding), how
-            )
+    told = subject.diagnosis
+    for place, finding in enumerate(told.findings if told else ()):
+        silenced = [
+            one for one in (told.also_seen if told else ()) if one.rule in finding.silenced
+        ]
+        rows = zip_longest(*([(one, s) for s in one.curves] for one in (finding, *silenced)))
+        own: Figures = {}
+        for one, shown in (pair for row in rows for pair in row if pair):
+            figure = _shown(subject, one, shown, scheme)
+            if figure is not None and len(own) < MOST_SHOWN:
+                own.setdefault(f"{place}/{shown.key}", figure)
+        found |= own
     return found
+
+
+def _shown(
+    subject: Subject, finding: DiagnosticFinding, shown: Shown, scheme: str
+) -> go.Figure | None:
+    """A curve as a finding shows it; None if it was not logged."""
+    key = subject.focus.key
+    curve = subject.curves[key].get(shown.key)
+    if curve is None:
+        return None
+    how = Drawn(scheme, f"{key} {finding.rule}", _wide(shown.key))
+    tracks = [Track(subject.line(key, curve), "only")]
+    figure = figures.curve(tracks, shown.levels, shown.key, _where(finding), how)
+    return figure.update_layout(height=figures.SMALL)
 
 
 def _where(finding: DiagnosticFinding) -> Steps:
@@ -179,5 +199,6 @@ def on_screen(
 
 def _patched(figure: go.Figure) -> Patch:
     patch = expert_charts.patched(figure)
-    patch["layout"]["yaxis"]["type"] = figure.layout.yaxis.type
+    for part in ("type", "dtick", "tickvals"):
+        patch["layout"]["yaxis"][part] = figure.layout.yaxis[part]
     return patch

@@ -105,15 +105,12 @@ class Subject:
         }
 
     @cached_property
-    def parts(self) -> list[str]:
-        """The parts of the focus's loss; of the others what they share with it."""
-        return loss_parts(self.evidence[self.focus.key], self.names)
-
-    @cached_property
     def parts_drawn(self) -> list[str]:
-        """The total of the loss, logged or summed, and its parts."""
-        splits = [self.losses(self.focus.key, split) for split in ("train", "val")]
-        return list(dict.fromkeys(part for one in splits for part in one))
+        """The total of the loss, logged or summed, and its parts, of any run."""
+        logged = (
+            self.losses(run.key, split) for run in self.ordered for split in ("train", "val")
+        )
+        return list(dict.fromkeys(part for one in logged for part in one))
 
     @property
     def rates(self) -> list[str]:
@@ -127,7 +124,8 @@ class Subject:
 
     def losses(self, key: str, split: str) -> dict[str, Curve]:
         """Part of the loss to curve, of one run and split."""
-        return with_total(self.curves[key], self.parts, split)
+        curves = self.curves[key]
+        return with_total(curves, loss_parts(self.evidence[key], list(curves)), split)
 
     def line(self, key: str, curve: Curve) -> Line:
         """A curve as it is drawn in the colour of its run."""
@@ -177,7 +175,8 @@ class Subject:
             return {s: s / plan.steps_per_epoch for s in headline.steps.tolist()}
         scale = epoch_scale(self.checkpoints[run.key])
         if scale is None:
-            return {}
+            by_epoch = int(headline.steps[-1]) == run.epochs
+            return {step: step for step in headline.steps.tolist()} if by_epoch else {}
         epochs = scale(headline.steps.astype(float)).tolist()
         return dict(zip(headline.steps.tolist(), epochs, strict=True))
 

@@ -110,6 +110,8 @@ def _toolbar(view: View) -> Any:
                        size="sm", disabled=True),
             dmc.Button("Set as baseline", id=ids.RUNS_BASELINE, variant="default", size="sm",
                        disabled=True),
+            dmc.Button("Convergence", id=ids.RUNS_CONVERGENCE, variant="default", size="sm",
+                       disabled=True),
             dmc.Button("Compare", id=ids.RUNS_COMPARE, size="sm", disabled=True),
         ],
         className="toolbar",
@@ -138,6 +140,9 @@ def _columns() -> list[dict[str, Any]]:
          "minWidth": 190, "width": 284},
         {"field": "status", "headerName": "Status", "cellRenderer": "Status", "width": 106,
          "tooltipField": "reason"},
+        {"field": "finding", "headerName": "Finding", "cellRenderer": "Finding",
+         "width": 112, "comparator": {"function": "assayByFinding"}, "tooltipField": "verdict",
+         "headerTooltip": "The gravest finding of the rules, and how many more there are"},
         number_column("value", "Headline at best", 96, shown="value_text",
                       headerTooltip="The run's headline metric at its best checkpoint",
                       tooltipField="headline"),
@@ -186,6 +191,7 @@ def _register_browser_side(app: Dash) -> None:
         Output(ids.RUNS_COMPARE, "disabled"),
         Output(ids.RUNS_BASELINE, "disabled"),
         Output(ids.RUNS_CLEAR, "disabled"),
+        Output(ids.RUNS_CONVERGENCE, "disabled"),
         Input(ids.URL, "search"),
         State(ids.RUNS_GRID, "selectedRows"),
     )
@@ -202,6 +208,7 @@ def _register_browser_side(app: Dash) -> None:
     )
     for button, action in (
         (ids.RUNS_COMPARE, "compare"),
+        (ids.RUNS_CONVERGENCE, "converge"),
         (ids.RUNS_CLEAR, "clear"),
         (ids.RUNS_BASELINE, "setBaseline"),
         (ids.RUNS_EXPORT, "exportRuns"),

@@ -62,6 +62,7 @@ def add_made(
             metrics={name: series.values[-1] for name, series in curves.items()},
             best={} if edit is None or best is None else {made.headline: edit.values[best]},
             params={"kind": made.trainer, "data": "/made/rallies", "seed": "0"},
+            tags=_tags(diagnosis),
         )
     )  # fmt: skip
     if edit and best is not None:
@@ -73,6 +74,14 @@ def add_made(
     if diagnosis is not None:
         store.diagnoses[key] = diagnosis
     return store.run_list[-1]
+
+
+def _tags(diagnosis: Diagnosis | None) -> dict[str, str]:
+    """What the projection of a run leaves at it."""
+    if diagnosis is None:
+        return {}
+    found = {f"finding.{finding.rule}": finding.severity for finding in diagnosis.findings}
+    return {"diagnosis": diagnosis.verdict, **found}
 
 
 def put_events(
@@ -237,7 +246,8 @@ def blind_input() -> Diagnosis:
                               "validations."),
             DiagnosticFinding(rule="B03", title="Trivial loss", severity="error", step=150,
                               headline="The loss (0.792) is that of a predictor that knows the "
-                              "position only (0.762)."),
+                              "position only (0.762).",
+                              curves=(Shown(key="val/mlc_loss", levels={"position": 0.363}),)),
         ),
         not_evaluated=_SKIPPED,
     )  # fmt: skip

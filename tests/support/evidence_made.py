@@ -168,7 +168,8 @@ def healthy(count: int = 24, every: int = 25, seed: int = 0, noisy: float = 0.01
     val_lcl, val_mlc = (lcl + 0.004) * noise(), (mlc + 0.006) * noise()
     train_lcl, train_mlc = lcl * noise(), mlc * noise()
     curves = {
-        "train/lcl_loss": train_lcl, "train/mlc_loss": train_mlc, "train/loss": train_lcl + train_mlc,
+        "train/lcl_loss": train_lcl, "train/mlc_loss": train_mlc,
+        "train/loss": train_lcl + train_mlc,
         "val/lcl_loss": val_lcl, "val/mlc_loss": val_mlc, "val/loss": val_lcl + val_mlc,
         "val/edit": edit * noise(), "val/f1_event": edit / 160 * noise(),
         "val/f1_element": edit / 158 * noise(), "val/f1_lcl": edit / 92 * noise(),
@@ -325,10 +326,10 @@ def zeros(count: int = 24, every: int = 25) -> Made:
     t = np.arange(count)
 
     def settle(start: float, end: float) -> Course:
-        course = end + (start - end) * np.exp(-t / (count / 12))
+        course = end + (start - end) * np.exp(-t / (count / 24))
         return course * (1 + 0.003 * generator.standard_normal(count))
 
-    lcl, mlc = settle(0.6, 0.409), settle(0.6, 0.383)
+    lcl, mlc = settle(0.45, 0.409), settle(0.42, 0.383)
     nothing = np.zeros(count)
     blank = quality(
         "train", 160, zero_frames=1.0, zero_units=160,

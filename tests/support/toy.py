@@ -24,12 +24,15 @@ from backend.core.digest import sha256
 from backend.core.errors import CheckpointError, DataError
 from backend.core.events import (
     CheckpointSaved,
+    DataSurveyed,
     Evaluated,
     FreezeGroup,
     FreezeReported,
+    InputProbed,
     MetricsLogged,
     RunStarted,
 )
+from backend.core.evidence import DataSurvey, InputCensus
 from backend.core.records import Checkpoint, DatasetInput, EvalReport, MetricSpec
 from backend.core.trainer import (
     Conditions,
@@ -58,6 +61,8 @@ class ToyConfig(TrainConfig):
 
     ``hold``: with a learning rate below this, the last epoch waits until the run is stopped
     or a file ``go`` lies beside the data: what another process does meanwhile is then no race.
+    ``files``: it tells that so many of 24 input files are there. ``blind``: and in each validation
+    that its loss does not depend on them. ``nan_epoch``: there its validation loss is no number.
     """
 
     kind: Literal["toy"] = "toy"
@@ -67,6 +72,9 @@ class ToyConfig(TrainConfig):
     crash_epoch: int = 2
     work: int = 0
     hold: float = 0.0
+    files: int = -1
+    blind: bool = False
+    nan_epoch: int = 0
 
     @field_validator("freeze")
     @classmethod
@@ -141,6 +149,8 @@ class ToyTrainer:
                 resumed_from=start or None,
             )
         )
+        if config.files >= 0 and not start:
+            emit(_surveyed(config))
         frozen = {"backbone.weight"} if config.freeze.strategy == "head-only" else set()
         before = {name: value.copy() for name, value in state.items()}
         emit(self._freeze("declared", frozen, before, state))
@@ -148,8 +158,12 @@ class ToyTrainer:
         for epoch in range(start + 1, config.epochs + 1):
             self._epoch(state, frozen, epoch, emit)
             metrics = self._validate(state, data)
+            if epoch == config.nan_epoch:
+                metrics["val/loss"] = float("nan")
             step = epoch * STEPS_PER_EPOCH
             emit(MetricsLogged(step=step, epoch=epoch, metrics=metrics))
+            if config.blind:
+                emit(_blind(step, metrics["val/loss"]))
             saved = self._save(state, epoch, metrics)
             improved = best is None or metrics[SPEC.headline] > best.metrics[SPEC.headline]
             best = saved if improved else best
@@ -346,6 +360,20 @@ def _read(path: Path) -> dict[str, list[dict[str, object]]]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such dataset file") from None
     return data
+
+
+def _surveyed(config: ToyConfig) -> DataSurveyed:
+    census = InputCensus(
+        split="train", what="squares", expected=24, found=config.files,
+        searched=str(config.data.parent),
+    )  # fmt: skip
+    return DataSurveyed(survey=DataSurvey(inputs=(census,)))
+
+
+def _blind(step: int, loss: float) -> InputProbed:
+    return InputProbed(
+        step=step, split="val", samples=100, losses={"loss": loss}, permuted={"loss": loss}
+    )
 
 
 def _digest(items: list[dict[str, object]]) -> str:

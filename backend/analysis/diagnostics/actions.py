@@ -8,6 +8,8 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from backend.analysis.diagnostics.rule import Advice, Turn
 from backend.core.diagnosis import Action, Change, Value
 from backend.core.trainer import Role
@@ -124,7 +126,8 @@ def written(value: Value) -> str:
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, str):
-        return value if PLAIN.fullmatch(value) and parse(value) == value else json.dumps(value)
+        plain = PLAIN.fullmatch(value) and yaml.safe_load(value) == value
+        return value if plain else json.dumps(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -11,7 +11,8 @@ def confirmed(rule: Rule, evidence: Evidence) -> Verdict:
     """The rule's verdict by the last evaluations: ``rule.confirm`` in a row must agree before it
     fires, and before it clears again. ``Fired.step`` is where the condition held first."""
     if rule.confirm == 1:
-        return _placed(rule.judge(evidence), evidence.step)
+        found = rule.judge(evidence)
+        return _placed(found, evidence.step) if isinstance(found, Fired) else found
     now = _guarded(rule, evidence)
     if isinstance(now, Unknown):
         return now
@@ -58,13 +59,15 @@ def _agree(recent: Sequence[tuple[int, Verdict]], needed: int, kind: type[Verdic
 
 
 def _guarded(rule: Rule, evidence: Evidence) -> Verdict:
+    """What the rule says, if it may speak; asked once for each state of a run."""
     if not evidence.warm:
         until = evidence.plan.warmup_steps if evidence.plan else 0
         return Unknown(f"the warm-up lasts until step {until}")
-    return rule.judge(evidence)
+    known = evidence.verdicts.get(rule.id)
+    if not isinstance(known, Fired | Clear | Unknown):
+        known = evidence.verdicts[rule.id] = rule.judge(evidence)
+    return known
 
 
-def _placed(fired: Verdict, step: int | None) -> Verdict:
-    if isinstance(fired, Fired) and fired.step is None:
-        return replace(fired, step=step)
-    return fired
+def _placed(fired: Fired, step: int | None) -> Fired:
+    return fired if fired.step is not None else replace(fired, step=step)

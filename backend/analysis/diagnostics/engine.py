@@ -1,4 +1,4 @@
-"""All rules on one run: what fired, what it explains, what could not be judged, and the verdict."""
+"""All rules on one run: what fired, what it explains, what could not be judged, the verdict."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -16,6 +16,10 @@ Act = Callable[[Advice], Action]
 
 SYMPTOMS = ("B03", "B02", "B01")
 """What is seen of a root cause, the most telling first."""
+CAUSES = frozenset({"B09"})
+"""Warnings that explain as errors do: a rate too low leaves the network as blind as it began."""
+UNEXPLAINED = ("B04", *SYMPTOMS)
+"""Their headlines tell what is seen, and not yet why."""
 
 
 def words_only(advice: Advice) -> Action:
@@ -42,9 +46,7 @@ def preflight(
     return _diagnosed(evidence, act, [r for r in rules if r.id.startswith("D")], early=True)
 
 
-def _diagnosed(
-    evidence: Evidence, act: Act, rules: Sequence[Rule], *, early: bool
-) -> Diagnosis:
+def _diagnosed(evidence: Evidence, act: Act, rules: Sequence[Rule], *, early: bool) -> Diagnosis:
     verdicts = {rule: confirmed(rule, evidence) for rule in rules}
     fired = {rule: v for rule, v in verdicts.items() if isinstance(v, Fired)}
     findings = _ranked(_finding(rule, v, act) for rule, v in fired.items())
@@ -83,26 +85,32 @@ def _rooted(
 ) -> tuple[tuple[DiagnosticFinding, ...], tuple[DiagnosticFinding, ...]]:
     """The findings that stand, each with those that it explains, and the explained ones."""
     owner: dict[str, str] = {}
-    for root in sorted(filter(is_sick, findings), key=lambda f: (depth(f.rule), f.rule)):
+    roots = [f for f in findings if is_sick(f) or f.rule in CAUSES]
+    for root in sorted(roots, key=lambda f: (depth(f.rule), f.rule)):
         if root.rule not in owner:
             follow = [f.rule for f in findings if f.rule in explains[root.rule]]
             owner = {rule: root.rule for rule in follow if rule != root.rule} | owner
     silenced = tuple(f for f in findings if f.rule in owner)
     stand = [f for f in findings if f.rule not in owner]
-    return (
-        tuple(_with_symptom(f, [s for s in silenced if owner[s.rule] == f.rule]) for f in stand),
-        silenced,
-    )
+    shown = [_with_symptom(f, [s for s in silenced if owner[s.rule] == f.rule]) for f in stand]
+    return tuple(_ranked(shown)), silenced
 
 
 def _with_symptom(
     root: DiagnosticFinding, silenced: Sequence[DiagnosticFinding]
 ) -> DiagnosticFinding:
-    """The root's headline begins with what is seen of it, and the rules that it silences."""
+    """The root with the rules that it silences, as grave as the gravest of them; its headline
+    tells what is seen, and why."""
     seen = {finding.rule: finding for finding in silenced}
     symptom = next((seen[rule] for rule in SYMPTOMS if rule in seen), None)
-    headline = f"{symptom.headline} Cause: {root.headline}" if symptom else root.headline
-    return root.model_copy(update={"headline": headline, "silenced": tuple(seen)})
+    cause = f"{root.cause}." if root.rule in UNEXPLAINED else root.headline
+    if symptom:
+        headline = f"{symptom.headline} Cause: {cause}"
+    else:
+        headline = root.headline if cause in root.headline else f"{root.headline} Cause: {cause}"
+    gravest = max((f.severity for f in (root, *silenced)), key=SEVERITIES.index)
+    told = {"headline": headline, "silenced": tuple(seen), "severity": gravest}
+    return root.model_copy(update=told)
 
 
 def _refuse_disorder(events: Sequence[Event]) -> None:

@@ -84,11 +84,22 @@ class Evidence:
     whole: Mapping[str, Curve] | None = None
 
     def until(self, step: int) -> "Evidence":
-        """The same as it was known right after ``step``."""
-        return Evidence(
-            tuple(compress(self.events, self._known_at <= step)), self.config, self.comparisons,
-            self.seeds, self.picked_of, _Begun(self.curves, step),
-        )  # fmt: skip
+        """The same as it was known right after ``step``; made once for all rules."""
+        if step not in self._earlier:
+            self._earlier[step] = Evidence(
+                tuple(compress(self.events, self._known_at <= step)), self.config,
+                self.comparisons, self.seeds, self.picked_of, _Begun(self.curves, step),
+            )  # fmt: skip
+        return self._earlier[step]
+
+    @cached_property
+    def verdicts(self) -> dict[str, object]:
+        """What rules said of it, by rule: one asks the other (``confirm``)."""
+        return {}
+
+    @cached_property
+    def _earlier(self) -> dict[int, "Evidence"]:
+        return {}
 
     @cached_property
     def _known_at(self) -> Ints:

@@ -59,7 +59,7 @@ def course_of(evidence: Evidence) -> Course | Unknown:
     """The headline's course, or why it cannot be judged yet."""
     key = evidence.headline
     curve, direction = evidence.curve(key), evidence.direction(key)
-    if curve is None or not np.isfinite(curve.values).all():
+    if curve is None:
         return Unknown("the metric that ranks checkpoints was not logged")
     if direction is None:
         return Unknown(f"whether {key} is better high or low is not known")

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
+from backend.analysis.diagnostics.engine import diagnose, preflight
 from backend.analysis.diagnostics.evidence import Evidence
 from backend.analysis.diagnostics.rule import Advice, Rule, Unknown, Verdict
+from backend.analysis.diagnostics.rules import RULES
 from backend.core.diagnosis import Action, Diagnosis
 
 Told = Callable[[str], None]
@@ -27,9 +29,6 @@ def judged(
     ``data_only`` leaves the rules of behaviour out. ``broke`` hears of a rule that
     broke, which is then one that was not evaluated.
     """
-    from backend.analysis.diagnostics.engine import diagnose, preflight  # noqa: PLC0415
-    from backend.analysis.diagnostics.rules import RULES  # noqa: PLC0415
-
     look = preflight if data_only else diagnose
     return look(evidence, act, guarded(RULES, broke))
 

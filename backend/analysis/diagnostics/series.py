@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 from scipy.stats import theilslopes
@@ -12,16 +13,23 @@ TREND = 1.96
 """Mann-Kendall z of a trend (5 %, two-sided)."""
 TRENDLESS = 1.645
 """Below it no trend is shown."""
+FALL = 0.03
+"""Share of its level by which a course must fall to be falling."""
+PAIRED = 500
+"""Points of a curve of which every pair is compared."""
 LATE = 0.2
 """Share of the planned steps after which a run should have left its start."""
 
 
 def ema(values: Sequence[float] | Floats, alpha: float = 0.5) -> Floats:
     """The exponential moving average, which starts at the first value."""
-    smooth = np.array(values, dtype=np.float64)
-    for i in range(1, len(smooth)):
-        smooth[i] = alpha * smooth[i] + (1 - alpha) * smooth[i - 1]
-    return smooth
+    given = np.asarray(values, dtype=np.float64).tolist()
+    return np.array(list(accumulate(given, lambda last, new: alpha * new + (1 - alpha) * last)))
+
+
+def newest_ema(values: Sequence[float] | Floats, count: int) -> Floats:
+    """The last ``count`` values of the average; what is 50 values older counts less than a bit."""
+    return ema(values[-count - 50 :])[-count:]
 
 
 def noise(values: Sequence[float] | Floats) -> float:
@@ -36,6 +44,7 @@ def noise(values: Sequence[float] | Floats) -> float:
 def trend(values: Sequence[float] | Floats) -> float:
     """Mann-Kendall z with ties corrected, positive for a rise; 0 for less than three values."""
     given = np.asarray(values, dtype=np.float64)
+    given = given[_thinned(len(given))]
     n = len(given)
     if n < 3:
         return 0.0
@@ -46,11 +55,24 @@ def trend(values: Sequence[float] | Floats) -> float:
     return float((s - np.sign(s)) / math.sqrt(variance)) if variance > 0 else 0.0
 
 
+def falls(values: Sequence[float] | Floats, count: int) -> bool:
+    """Did the smoothed course fall by more than its noise and 3 % in its last ``count`` values?"""
+    recent = newest_ema(values, count)
+    fall = float(recent[0] - recent[-1])
+    return fall > FALL * float(recent[0]) and fall > noise(values)
+
+
 def slope(curve: Curve) -> float:
     """Theil-Sen slope per step; 0 for less than two values."""
     if len(curve) < 2:
         return 0.0
-    return float(theilslopes(curve.values, curve.steps)[0])
+    kept = _thinned(len(curve))
+    return float(theilslopes(curve.values[kept], curve.steps[kept])[0])
+
+
+def _thinned(count: int) -> Ints:
+    """At most so many places, evenly spread: these statistics take every pair of points."""
+    return np.unique(np.linspace(0, count - 1, min(count, PAIRED)).astype(np.int64))
 
 
 def planned_evaluations(evidence: Evidence) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from backend.analysis.diagnostics.evidence import Evidence
-from backend.analysis.diagnostics.series import ema, parts, total_loss, window
+from backend.analysis.diagnostics.series import falls, newest_ema, parts, since, total_loss, window
 from backend.analysis.text import number
 
 BEATEN = 0.97
@@ -20,11 +20,13 @@ Level = Literal["learnt", "position", "constant", "above"]
 
 @dataclass(frozen=True)
 class Standing:
-    """One part of the loss on one split: its lowest smoothed value of the last K evaluations."""
+    """One part of the loss on one split: its lowest smoothed value of the last K evaluations, and
+    whether it fell in them by more than its noise and 3 %."""
 
     part: str
     split: str
     value: float
+    falling: bool
     baselines: Mapping[str, float]
 
     @property
@@ -45,18 +47,21 @@ class Standing:
 
     @property
     def trivial(self) -> bool:
-        """Is it as good as a predictor that looks away?"""
-        return self.level in {"position", "constant"}
+        """Has it come to rest at what a predictor gets that looks away?"""
+        return self.level in {"position", "constant"} and not self.falling
 
 
 def standing(evidence: Evidence, split: str, part: str) -> Standing | None:
     """One part of a split's loss; None without its baselines or K evaluations."""
     told, curve = evidence.baselines(split), evidence.curve(f"{split}/{part}")
-    known = {b: told.losses[b][part] for b in BLIND if part in told.losses.get(b, {})} if told else {}
+    known = (
+        {b: told.losses[b][part] for b in BLIND if part in told.losses.get(b, {})} if told else {}
+    )
     count = window(evidence)
     if curve is None or not known or len(curve) < count:
         return None
-    return Standing(part, split, float(ema(curve.values)[-count:].min()), known)
+    lowest = float(newest_ema(curve.values, count).min())
+    return Standing(part, split, lowest, falls(curve.values, count), known)
 
 
 def standings(evidence: Evidence) -> dict[str, tuple[Standing, ...]]:
@@ -71,7 +76,7 @@ def standings(evidence: Evidence) -> dict[str, tuple[Standing, ...]]:
 
 
 def is_trivial(known: tuple[Standing, ...]) -> bool:
-    """No better than a blind predictor on any split: a model that overfits is, on training data."""
+    """No better than a blind predictor on any split; one that overfits is, on training data."""
     return all(s.trivial for s in known)
 
 
@@ -82,13 +87,44 @@ def level_of(known: Mapping[str, tuple[Standing, ...]]) -> Level:
     return "position" if "position" in levels else "constant"
 
 
-def untrained(evidence: Evidence, split: str) -> float | None:
-    """The total loss of a network that says nothing, None if it is not known."""
+def collapsed(evidence: Evidence) -> bool:
+    """Are all parts at the level of a constant, although a position alone would tell more?"""
+    known = standings(evidence)
+    better = any(
+        s.baselines.get("position", s.value) < BEATEN * s.baselines.get("constant", 0.0)
+        for found in known.values()
+        for s in found
+    )
+    return better and all(s.level == "constant" for found in known.values() for s in found)
+
+
+def _total(evidence: Evidence, split: str, name: str) -> float | None:
+    """A predictor's total loss, None if it is not known."""
     told = evidence.baselines(split)
-    losses = told.losses.get("untrained", {}) if told else {}
-    if "loss" in losses or not losses:
-        return losses.get("loss")
-    return sum(losses.values()) if evidence.curve(f"{split}/loss") or total_loss(evidence, split) else None
+    losses = told.losses.get(name, {}) if told else {}
+    return losses.get("loss", sum(losses.values())) if losses else None
+
+
+def untrained(evidence: Evidence, split: str) -> float | None:
+    """The total loss of a network that says nothing."""
+    return _total(evidence, split, "untrained")
+
+
+def blind_total(evidence: Evidence, split: str) -> float | None:
+    """The total loss of the best predictor that looks away."""
+    found = [v for name in BLIND if (v := _total(evidence, split, name)) is not None]
+    return min(found, default=None)
+
+
+def learnt_since(evidence: Evidence, step: int) -> bool:
+    """Did a loss come under what a predictor gets that looks away, at or after ``step``?"""
+    for split in ("val", "train"):
+        blind, loss = blind_total(evidence, split), total_loss(evidence, split)
+        if blind is not None and loss is not None:
+            after = since(loss, step).values
+            if len(after) and after.min() < BEATEN * blind:
+                return True
+    return False
 
 
 def named(evidence: Evidence, part: str) -> str:

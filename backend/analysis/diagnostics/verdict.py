@@ -45,16 +45,18 @@ def verdict_line(
 ) -> str:
     """The state in words, with the root cause named."""
     if state == "sick":
-        return _illness(findings[0], also_seen)
+        return _illness(evidence.step, findings[0], also_seen)
     best = best_said(evidence)
     if state == "converged":
         return f"converged at {best}"
     if state == "improving":
         return f"still improving: best so far at {best}"
     if state == "finished":
-        return f"finished, neither convergence nor further gain is shown{best and f': best at {best}'}"
+        return "finished, neither convergence nor further gain is shown" + (best and f": {best}")
     seen = plural(len(evidence.evaluations), "evaluation")
-    return f"too early to tell: {seen} so far" if evidence.evaluations else "nothing is evaluated yet"
+    return (
+        f"too early to tell: {seen} so far" if evidence.evaluations else "nothing is evaluated yet"
+    )
 
 
 def best_said(evidence: Evidence) -> str:
@@ -70,8 +72,12 @@ def best_said(evidence: Evidence) -> str:
     return f"{where}: {evidence.headline} {number(value, 1 if abs(value) > 2 else 3)}"
 
 
-def _illness(root: DiagnosticFinding, also_seen: Sequence[DiagnosticFinding]) -> str:
+def _illness(step: int, root: DiagnosticFinding, also_seen: Sequence[DiagnosticFinding]) -> str:
     said = root.cause or root.headline
     fired = {root.rule, *(finding.rule for finding in also_seen)}
-    blind = "not learning" if fired & NOT_LEARNING else "something is wrong"
-    return f"{blind}: {said.rstrip('.')} ({root.rule})"
+    if fired & NOT_LEARNING:
+        state = "not learning"
+    else:
+        state = "something is wrong" if step else "not worth training"
+    named = "" if said.endswith(")") else f" ({root.rule})"
+    return f"{state}: {said.rstrip('.')}{named}"

@@ -225,10 +225,10 @@ def marks_of(
 
 
 def finding_steps(diagnosis: Diagnosis | None) -> dict[int, str]:
-    """Step to the rules that fired there first, in order."""
+    """Step to the rules that fired there first, in order, as far as something is wrong."""
     found: dict[int, list[str]] = {}
     for finding in diagnosis.findings if diagnosis else ():
-        if finding.step:
+        if finding.step and finding.severity != "info":
             found.setdefault(finding.step, []).append(finding.rule)
     return {step: ", ".join(rules) for step, rules in sorted(found.items())}
 

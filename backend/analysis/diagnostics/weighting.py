@@ -10,6 +10,8 @@ SCARCE = 0.05
 """Share of positions with an event under which they are rare."""
 LIGHT = 0.25
 """Share of the loss under which a network does well to say background everywhere."""
+FEATHER = 0.1
+"""Share under which the weighting alone explains that nothing is found."""
 WEIGHTS = (5.0, 10.0, 30.0)
 """Tried beside the break-even weight (1 - p) / p."""
 
@@ -26,6 +28,11 @@ class Weighting:
         """The best constant probability of an event: q = w p / (w p + 1 - p)."""
         carried = self.weight * self.rate
         return carried / (carried + 1 - self.rate)
+
+    @property
+    def explains(self) -> bool:
+        """Is it light enough to explain by itself that nothing is found?"""
+        return self.share < FEATHER
 
     @property
     def said(self) -> str:
@@ -50,9 +57,9 @@ class Weighting:
         values = tuple(sorted({*WEIGHTS, even}))
         higher = next((value for value in values if value > self.weight), values[-1])
         return Advice(
-            f"Raise the weight of events in the loss from {plain(self.weight)} to {plain(higher)}; "
-            f"at {plain(even)} they balance the background. Starting the last layer at the rate of "
-            "events saves the first steps.",
+            f"Raise the weight of events in the loss from {plain(self.weight)} to {plain(higher)}"
+            f"; at {plain(even)} they balance the background. Starting the last layer at the rate "
+            "of events saves the first steps.",
             change=(Turn("positive_weight", values=(higher,)),),
             study=(Turn("positive_weight", values=values),),
         )

@@ -8,6 +8,7 @@ from backend.analysis.report.blocks import cell
 from backend.analysis.report.conclusions import Remark
 from backend.analysis.report.course import Course
 from backend.core.comparisons import Comparison
+from backend.core.diagnosis import Diagnosis
 from backend.core.records import EvalReport, Finding, Run
 
 USED = {
@@ -81,6 +82,24 @@ def verdict(comparison: Comparison) -> str:
         said += f": {text.signed(head.delta)} ({level} interval {text.interval(head)})"
     where = cell(text.scored_on(data.units, data.unit, data.split))
     return f"{said}, on {where} (comparison `{comparison.key}`)."
+
+
+def about_diagnosis(diagnosis: Diagnosis | None) -> list[Remark]:
+    """The verdict of the rules, and each finding above info."""
+    if diagnosis is None:
+        return []
+    serious = [f for f in diagnosis.findings if f.severity != "info"]
+    return [
+        Remark("diagnosis", f"Diagnosis: {cell(diagnosis.verdict.rstrip('.'))}."),
+        *(
+            Remark(
+                found.rule,
+                f"{found.severity.capitalize()}: {cell(found.headline.rstrip('.'))}.",
+                _sentence(found.action.advice),
+            )
+            for found in serious
+        ),
+    ]
 
 
 def about_findings(findings: Iterable[Finding]) -> list[Remark]:

@@ -8,7 +8,7 @@ from statistics import median
 
 from backend.analysis import text
 from backend.analysis.experts import DenseTwin
-from backend.analysis.report import experts, outlook, settings
+from backend.analysis.report import diagnosis, experts, outlook, settings
 from backend.analysis.report.blocks import (
     Block,
     Document,
@@ -28,6 +28,7 @@ from backend.analysis.report.results import (
     results_per_epoch,
 )
 from backend.core.comparisons import Comparison
+from backend.core.diagnosis import Diagnosis
 from backend.core.experts import ExpertReport
 from backend.core.records import Checkpoint, Finding, Run
 
@@ -40,7 +41,8 @@ class Training:
     """All that is known of a run. ``checkpoints`` still exist; ``comparisons`` name this run.
 
     ``other`` is the run that it stands beside, ``because`` says why that one. ``experts`` is
-    what they did at the best checkpoint, ``dense`` what they are held against.
+    what they did at the best checkpoint, ``dense`` what they are held against. ``findings`` are
+    those that are not in the ``diagnosis``.
     """
 
     run: Run
@@ -52,6 +54,7 @@ class Training:
     because: str = ""
     experts: ExpertReport | None = None
     dense: DenseTwin | None = None
+    diagnosis: Diagnosis | None = None
 
     @property
     def imported(self) -> bool:
@@ -68,6 +71,7 @@ def document(training: Training, curves: Sequence[Drawing] = ()) -> Document:
         _summary(training),
         *_list("## Conclusions", [remark.said for remark in remarks]),
         *_list("## Next steps", steps_of(remarks)),
+        *diagnosis.blocks(training.diagnosis),
         *_data(course),
         *_model(course),
         *settings.of(run.params),
@@ -90,6 +94,7 @@ def remarks_of(training: Training) -> list[Remark]:
     """Everything that follows, in the order in which it is read."""
     course, run = training.course, training.run
     return [
+        *outlook.about_diagnosis(training.diagnosis),
         *outlook.about_findings(training.findings),
         *outlook.about_ending(course),
         *conclude(course),

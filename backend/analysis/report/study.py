@@ -8,6 +8,7 @@ import numpy as np
 
 from backend.analysis import text
 from backend.analysis.experts import against_dense
+from backend.analysis.findings import stopped_trials
 from backend.analysis.report import outlook
 from backend.analysis.report.blocks import (
     Block,
@@ -95,6 +96,7 @@ def remarks_of(search: Search) -> list[Remark]:
         *(Remark("compared", outlook.verdict(found)) for found in search.comparisons),
         *about_edges(done),
         *about_strategies(search, done),
+        *(Remark("stopped", f"{cell(said)}.") for said in stopped_trials(study)),
         *about_failures(study),
     ]
 

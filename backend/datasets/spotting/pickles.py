@@ -52,7 +52,11 @@ def read_arrays(path: Path) -> object:
     Raises DataError for a file that is damaged, or that names any other function.
     """
     try:
-        return _Arrays(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error})") from None
+    try:
+        return _Arrays(io.BytesIO(data), encoding="latin1").load()
     except _RefusedError as refused:
         raise DataError(
             f"{path}: loading this file would run code that it carries ({refused}), so it was "

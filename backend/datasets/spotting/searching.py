@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from backend.datasets.spotting.records import SpottingSplit
 from backend.datasets.spotting.skeleton_files import SUFFIXES
@@ -14,11 +15,19 @@ _ENDINGS = {*SUFFIXES, ".pickle", ".pk", ".p", ".npy", ".json", ".h5", ".pt"}
 """Of files that may be skeletons. A video has the clip's name too."""
 
 
-def found_elsewhere(missing: Sequence[str], split: SpottingSplit) -> str:
-    """In words, how many of the missing files exist in another folder, with another ending or
-    other capitals; empty if none do. The skeletons' folder and the data's are searched."""
+class Elsewhere(NamedTuple):
+    """Where missing files were found: in words, and the one folder that has most of them under
+    their own names; empty if nothing was found."""
+
+    said: str = ""
+    folder: str = ""
+
+
+def found_elsewhere(missing: Sequence[str], split: SpottingSplit) -> Elsewhere:
+    """How many of the missing files exist in another folder, with another ending or other
+    capitals. The skeletons' folder and the data's are searched."""
     if not missing:
-        return ""
+        return Elsewhere()
     files = _files(split)
     rules: Counter[str] = Counter()
     first: dict[str, Path] = {}
@@ -32,7 +41,10 @@ def found_elsewhere(missing: Sequence[str], split: SpottingSplit) -> str:
         f"{count} of {len(missing)} {rule} (first: {first[rule].name})"
         for rule, count in rules.most_common(3)
     ]
-    return "; ".join(told if split.skeletons.is_dir() else ["the folder does not exist", *told])
+    said = "; ".join(told if split.skeletons.is_dir() else ["the folder does not exist", *told])
+    file = first[rules.most_common(1)[0][0]] if rules else None
+    moved = file and file.parent != split.skeletons and file.suffix in SUFFIXES
+    return Elsewhere(said, str(file.parent) if file and moved else "")
 
 
 def _files(split: SpottingSplit) -> dict[str, Path]:

@@ -1,5 +1,6 @@
 """Which skeletons of a split are there, and what they look like: evidence of D01 and D02."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +21,11 @@ from backend.datasets.spotting.skeleton_files import (
 
 LOOKED_AT = 200
 """Clips whose skeletons are read for the survey."""
+_FRAMES = 150
+"""Of each clip, whose values are kept: evenly spread, at most."""
 _SHOWN = 5
 _ZERO = 0.95  # of the coordinates of a clip that counts as zero
+_EMPTY, _OUTSIDE = 0.3, 0.2  # of the frames, of the joints of a clip that is named for it
 _NOSE, _ANKLES = 0, slice(15, 17)
 
 
@@ -39,6 +43,7 @@ def survey_skeletons(split: SpottingSplit, policy: str) -> tuple[InputCensus, In
     files = [(clip, skeleton_file(split.skeletons, clip.name)) for clip in split.clips]
     there = [(clip, path) for clip, path in files if path is not None]
     missing = tuple(clip.name for clip, path in files if path is None)
+    elsewhere = found_elsewhere(missing, split)
     census = InputCensus(
         split=split.name,
         what="skeleton files",
@@ -46,7 +51,8 @@ def survey_skeletons(split: SpottingSplit, policy: str) -> tuple[InputCensus, In
         found=len(there),
         searched=str(split.skeletons),
         missing=missing[:_SHOWN],
-        elsewhere=found_elsewhere(missing, split),
+        elsewhere=elsewhere.said,
+        folder=elsewhere.folder,
         policy=policy,
     )
     places = np.linspace(0, len(there) - 1, min(LOOKED_AT, len(there))).astype(int)
@@ -86,17 +92,21 @@ class _Tally:
         """One more clip."""
         points, scores = raw.keypoint, raw.scores
         there = scores != 0
-        height, width = raw.image
-        moving = (points != 0).any(axis=(0, 2, 3))
-        self.frames += len(moving)
-        self.zero_frames += int((~moving).sum())
+        empty = ~(points != 0).any(axis=(0, 2, 3))
+        beyond = there & ((points < 0) | (points > raw.image[::-1])).any(axis=-1)
+        self.frames += len(empty)
+        self.zero_frames += int(empty.sum())
         self.joints += int(there.sum())
-        beyond = ((points < 0) | (points > [width, height])).any(axis=-1)
-        self.outside += int((beyond & there).sum())
-        self.points.append(points.reshape(-1, 2))
+        self.outside += int(beyond.sum())
+        some = slice(None, None, math.ceil(len(empty) / _FRAMES))
+        self.points.append(points[:, some].reshape(-1, 2))
         if raw.score is not None:
-            self.scores.append(raw.score.ravel())
-        for name in self._seen(clip, raw):
+            self.scores.append(raw.score[:, some].ravel())
+        odd = self._seen(clip, raw) | {
+            "zero_frames": empty.mean() > _EMPTY,
+            "outside": beyond.sum() > _OUTSIDE * there.sum(),
+        }
+        for name in (name for name, found in odd.items() if found):
             self.odd.setdefault(name, []).append(clip.name)
         self._whole(clip, raw)
 
@@ -104,19 +114,18 @@ class _Tally:
         """Clips that were odd in this way."""
         return len(self.odd.get(name, ()))
 
-    def _seen(self, clip: SpotClip, raw: RawSkeleton) -> list[str]:
+    def _seen(self, clip: SpotClip, raw: RawSkeleton) -> dict[str, bool]:
         points = raw.keypoint
         scored = raw.score is None or np.isfinite(raw.score).all()
         tall = body_height(points, raw.scores) if len(points) > 1 else np.zeros(1)
         self.pairs += int((tall > 0).all())
-        checks = {
+        return {
             "nonfinite": not (np.isfinite(points).all() and scored),
             "zero_units": bool((points == 0).mean() >= _ZERO),
             "mismatched": abs(points.shape[1] - clip.num_frames) > TOLERANCE,
             "swapped": bool((tall > 0).all() and tall[-1] < tall[0]),
             "img_shape": clip.height * clip.width > 0 and raw.image != (clip.height, clip.width),
         }
-        return [name for name, found in checks.items() if found]
 
     def _whole(self, clip: SpotClip, raw: RawSkeleton) -> None:
         named = [

@@ -69,7 +69,7 @@ class Snapshot:
 
     def thawed(self, model: nn.Module) -> tuple[str, ...]:
         """Frozen tensors that differ by a bit."""
-        return tuple(self._differing(model, self.frozen))
+        return tuple(self._differing(model, self.frozen)) if self.frozen else ()
 
     def changed(self, model: nn.Module) -> tuple[str, ...]:
         """Trainable parameters that are no longer what they were."""

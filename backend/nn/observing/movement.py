@@ -87,7 +87,7 @@ class Movement:
             since=since,
             groups=tuple(groups),
             thawed=self._start.thawed(self._model),
-            training=in_training(self._model, self._frozen),
+            training=in_training(self._model, self._frozen) if self._frozen else (),
         )
 
     @torch.no_grad()

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.core.errors import CheckpointError
+import numpy as np
+
+from backend.core.errors import CheckpointError, DataError
 from backend.core.events import PredictionsObserved
 from backend.core.records import EvalReport
 from backend.core.trainer import Conditions, EvalRequest
@@ -19,7 +21,7 @@ from backend.trainers.mdfed.batch import Batch
 from backend.trainers.mdfed.checkpoint import Facts, Saved
 from backend.trainers.mdfed.data import Sample, Tiles, collate
 from backend.trainers.mdfed.inference import (
-    Windows,
+    ClipWindows,
     decoder_of,
     found_in,
     histograms,
@@ -44,7 +46,7 @@ class Judged:
 
     split: SpottingSplit
     config: MdFedConfig
-    windows: Windows
+    windows: ClipWindows
     clips: tuple[Clip, ...]
     evidence: SpottingEvidence
     losses: dict[str, float]
@@ -86,6 +88,16 @@ def judge(
     clips = found_in(seen.windows, truth_of(split), rule)
     evidence = match(split.elements, clips, options_of(config.inference))
     return Judged(split, config, seen.windows, clips, evidence, dict(seen.losses))
+
+
+def require_numbers(clips: Sequence[Clip], source: Path) -> None:
+    """Raises DataError if a clip's scores are no numbers: nothing could be said of its events."""
+    lost = [c.name for c in clips if c.scores is None or not np.isfinite(c.scores).all()]
+    if lost:
+        raise DataError(
+            f"{source}: the scores of {len(lost):,} of {len(clips):,} clips are no numbers "
+            f"({', '.join(lost[:5])}); look for NaN in their skeleton files, else in the weights"
+        )
 
 
 def restored(saved: Saved, config: MdFedConfig) -> MdFed:
@@ -131,6 +143,7 @@ def evaluate(saved: Saved, request: EvalRequest, config: MdFedConfig) -> EvalRep
     judged = judge(
         restored(saved, config), Tiles(split, config, config.inference.overlap), split, config
     )
+    require_numbers(judged.clips, split.source)
     write_truth(out / "ground_truth.json", split)
     write_predictions(out / "predictions.json", split.elements, judged.clips)
     save_evidence(out / "evidence.npz", SPEC.task, judged.evidence)

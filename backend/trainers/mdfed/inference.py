@@ -31,7 +31,7 @@ from backend.trainers.mdfed.spec import InferenceConfig
 BACKGROUND, EVENT = "background", "event"
 _QUANTILES = ("0.5", "0.9", "0.99", "1")
 
-Windows = Mapping[str, Sequence[Window]]
+ClipWindows = Mapping[str, Sequence[Window]]
 """By clip."""
 
 
@@ -39,7 +39,7 @@ Windows = Mapping[str, Sequence[Window]]
 class Looked:
     """The windows of each clip, and the mean losses over all of them if they were asked for."""
 
-    windows: Windows
+    windows: ClipWindows
     losses: Mapping[str, float]
 
 
@@ -90,7 +90,7 @@ def truth_of(split: SpottingSplit) -> tuple[Clip, ...]:
     return tuple(_truth(clip, split.stride, len(split.elements)) for clip in split.clips)
 
 
-def found_in(windows: Windows, truth: Sequence[Clip], rule: Decoder) -> tuple[Clip, ...]:
+def found_in(windows: ClipWindows, truth: Sequence[Clip], rule: Decoder) -> tuple[Clip, ...]:
     """The same clips with what was found, and p_event of each frame."""
     clips = []
     for clip in truth:
@@ -101,7 +101,7 @@ def found_in(windows: Windows, truth: Sequence[Clip], rule: Decoder) -> tuple[Cl
 
 def histograms(
     elements: Sequence[str],
-    windows: Windows,
+    windows: ClipWindows,
     clips: Sequence[Clip],
     rule: Decoder,
     auroc: float | None,

@@ -68,7 +68,7 @@ def _heights(keypoint: Floats, score: Floats) -> Floats:
         there = score[person] != 0
         seen = there.any(axis=1)
         if seen.any():
-            rows, mask = keypoint[person, seen, :, 1], there[person, seen]
+            rows, mask = keypoint[person, seen, :, 1], there[seen]
             low = rows.min(axis=1, where=mask, initial=np.inf)
             high = rows.max(axis=1, where=mask, initial=-np.inf)
             heights[person] = np.median(high - low)

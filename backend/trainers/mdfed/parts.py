@@ -9,6 +9,7 @@ from backend.runner.training import Parts
 from backend.trainers.mdfed.spec import MdFedConfig
 
 NETWORK = "network."
+CRITERION = "criterion."
 TEACHER = "teacher"
 HEADS = ("lcl", "mlc", "ctx")
 FROZEN_PARTS: Mapping[str, tuple[str, ...]] = {
@@ -22,7 +23,7 @@ FROZEN_PARTS: Mapping[str, tuple[str, ...]] = {
 def part_of(name: str) -> str:
     """The part of the learner that a parameter belongs to: ``encoder``, ``temporal``, ``lcl``,
     ``mlc``, ``ctx``, or ``teacher``."""
-    return name.removeprefix(NETWORK).partition(".")[0]
+    return name.removeprefix(NETWORK).removeprefix(CRITERION).partition(".")[0]
 
 
 def parts_of(learner: nn.Module, config: MdFedConfig) -> Parts:

@@ -13,7 +13,7 @@ from backend.datasets.spotting import SpotClip, SpottingSplit
 from backend.datasets.spotting.skeleton_files import read_raw
 from backend.trainers.mdfed.checkpoint import Saved
 from backend.trainers.mdfed.data import Tiles
-from backend.trainers.mdfed.evaluation import batches, restored
+from backend.trainers.mdfed.evaluation import batches, require_numbers, restored
 from backend.trainers.mdfed.inference import decoder_of, found_in, look, truth_of
 from backend.trainers.mdfed.spec import MdFedConfig
 
@@ -45,6 +45,10 @@ class SpotPredictor:
         windows = batches(tiles, self._config.runner.batch)
         seen = look(self._network, windows, split.stride, rule)
         found = found_in(seen.windows, truth_of(split), rule)[0]
+        try:
+            require_numbers((found,), Path(clip))
+        except DataError as error:
+            raise ValueError(str(error)) from error
         assert found.scores is not None
         return [
             Spot(

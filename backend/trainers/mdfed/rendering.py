@@ -40,7 +40,7 @@ def render(
 def frames_of(skeleton: Skeleton, indices: Sequence[int], size: int) -> NDArray[np.float32]:
     """Frames ``indices`` of the clip, float32 (T, 3, size, size) in 0..1; black outside of it."""
     views = _views(skeleton.keypoint, skeleton.score, skeleton.image)
-    wanted = np.asarray(indices)
+    wanted = np.asarray(indices, dtype=np.int64)
     inside = (wanted >= 0) & (wanted < skeleton.keypoint.shape[1])
     frames = np.zeros((len(wanted), 3, size, size), np.float32)
     joints, score = skeleton.keypoint[:, wanted[inside]], skeleton.score[:, wanted[inside]]
@@ -71,7 +71,7 @@ def _drawn(
 ) -> NDArray[np.uint8]:
     large = np.array((size, size // 2), np.float32) * _FINE
     low, high = views[:, None, None, 0], views[:, None, None, 1]
-    points = ((keypoint - low) / (high - low) * large).round().astype(int)
+    points = (np.clip((keypoint - low) / (high - low), 0, 1) * (large - 1)).round().astype(int)
     points[1, ..., 1] += int(large[1])
     frames = np.empty((keypoint.shape[1], size, size, 3), np.uint8)
     for frame in range(len(frames)):

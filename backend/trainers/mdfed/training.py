@@ -24,6 +24,7 @@ from backend.trainers.mdfed.baselines import (
 from backend.trainers.mdfed.checkpoint import Saved, facts_of, read_checkpoint
 from backend.trainers.mdfed.data import Tiles, Windows, collate, label_stream
 from backend.trainers.mdfed.data_survey import sampled_table, survey
+from backend.trainers.mdfed.distillation import DISTILL, distiller
 from backend.trainers.mdfed.evaluation import EVALUATION, evaluate, read_split
 from backend.trainers.mdfed.inference import decoder_of, options_of, truth_of
 from backend.trainers.mdfed.learner import Learner
@@ -72,6 +73,9 @@ def _learner(
     config: MdFedConfig, train: SpottingSplit, labels: LabelTable, saved: Saved | None
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """The network with its loss, and what a person should know of its weights."""
+    if config.stage == 2:
+        assert saved is not None, "the config asks for a teacher"
+        return distiller(config, saved, train.elements), ()
     network = build_network(config, len(train.elements))
     rates = labels.element_rates
     positive = positive_weights(rates, config.loss.pos_weight)
@@ -86,7 +90,10 @@ def _learner(
 def _survey(
     config: MdFedConfig, splits: list[SpottingSplit], labels: LabelTable, tiles: Tiles
 ) -> DataSurvey:
-    """What the data is, and what a predictor gets that never looks at the skeletons."""
+    """What the data is, and what a predictor gets that never looks at the skeletons; a
+    distillation has no labels to guess."""
+    if config.stage == 2:
+        return survey(splits, config)
     val = splits[1]
     positive = positive_weights(labels.element_rates, config.loss.pos_weight)
     tiled = LabelTable.of(label_stream(tiles, len(tiles)))
@@ -107,6 +114,8 @@ def _survey(
 
 
 def _losses(config: MdFedConfig) -> tuple[str, ...]:
+    if config.stage == 2:
+        return (DISTILL,)
     return ("lcl_loss", "mlc_loss", *(("ctx_loss",) if config.model.context else ()))
 
 

@@ -9,8 +9,8 @@ from backend.datasets.spotting import SpottingSplit
 from backend.runner.data import to_device
 from backend.runner.training import Point, Probed, Validated
 from backend.trainers.mdfed.batch import Batch
-from backend.trainers.mdfed.data import Sample, Tiles
-from backend.trainers.mdfed.evaluation import batches, judge
+from backend.trainers.mdfed.data import Sample, Tiles, collate
+from backend.trainers.mdfed.evaluation import judge
 from backend.trainers.mdfed.learner import Learner
 from backend.trainers.mdfed.losses import LossSums
 from backend.trainers.mdfed.spec import METRICS, MdFedConfig
@@ -46,23 +46,36 @@ class Probe:
     @torch.no_grad()
     def __call__(self, model: nn.Module, samples: int) -> Probed | None:
         assert isinstance(model, Learner)
-        places = range(0, len(self._tiles), max(1, len(self._tiles) // samples))[:samples]
+        places = list(range(0, len(self._tiles), max(1, len(self._tiles) // samples)))[:samples]
         if len(places) < 2:
             return None
-        windows = [self._tiles[place] for place in places]
-        half = len(windows) // 2  # far from it, so mostly of another clip
-        permuted = [
-            window._replace(joints=other.joints, roots=other.roots, frames=other.frames)
-            for window, other in zip(windows, windows[half:] + windows[:half], strict=True)
-        ]
+        half = len(places) // 2  # far from it, so mostly of another clip
+        permuted = places[half:] + places[:half]
         return Probed(
-            "val", len(places), self._losses(model, windows), self._losses(model, permuted)
+            "val",
+            len(places),
+            self._losses(model, places, places),
+            self._losses(model, places, permuted),
         )
 
-    def _losses(self, model: Learner, windows: Sequence[Sample]) -> dict[str, float]:
+    def _losses(
+        self, model: Learner, places: Sequence[int], inputs: Sequence[int]
+    ) -> dict[str, float]:
+        """Of the windows at ``places`` with the skeletons of those at ``inputs``."""
         sums = LossSums(model.criterion)
         device = next(model.parameters()).device
-        for given in batches(windows, self._batch):
+        pairs = list(zip(places, inputs, strict=True))
+        for start in range(0, len(pairs), self._batch):
+            some = pairs[start : start + self._batch]
+            given = collate([_seeing(self._tiles[one], self._tiles[other]) for one, other in some])
             batch: Batch = to_device(given, device)
             sums.add(model.criterion(model.network(batch), batch))
         return sums.means()
+
+
+def _seeing(window: Sample, other: Sample) -> Sample:
+    """The window with what the network sees of the other one: its frames, if it sees frames, while
+    a teacher goes on to see the window's own skeletons."""
+    if other.frames is not None:
+        return window._replace(frames=other.frames)
+    return window._replace(joints=other.joints, roots=other.roots)

@@ -39,6 +39,7 @@ class Sample(NamedTuple):
 
     image: Tensor
     target: Target
+    name: str = ""
 
 
 class Place(NamedTuple):
@@ -79,11 +80,17 @@ class Frames:
         sample = _sample(picture, frame, place, self._size)
         return _mirrored(sample) if random.random() < augment.fliplr else sample
 
+    def target(self, index: int) -> Target:
+        """What is to be found in an image as it is, without reading it."""
+        place = Place(0, 0, self._size[1], self._size[0])
+        return _target(self._frames[index], place, self._size)
+
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """A batch of samples of one size."""
     images = torch.stack([sample.image for sample in samples])
-    return Batch(images.float() / 255, [sample.target for sample in samples])
+    targets = [sample.target for sample in samples]
+    return Batch(images.float() / 255, targets, names=tuple(s.name for s in samples))
 
 
 def batches(
@@ -170,6 +177,10 @@ def _recoloured(image: Image.Image, most: float) -> Image.Image:
 
 def _sample(picture: Image.Image, frame: Frame, place: Place, size: tuple[int, int]) -> Sample:
     """The picture with the objects that are still seen in it."""
+    return Sample(_pixels(picture), _target(frame, place, size), frame.name)
+
+
+def _target(frame: Frame, place: Place, size: tuple[int, int]) -> Target:
     height, width = size
     scale = np.array([place.width / frame.width, place.height / frame.height] * 2)
     moved = frame.boxes * scale + np.array([place.left, place.top] * 2)
@@ -178,12 +189,11 @@ def _sample(picture: Image.Image, frame: Frame, place: Place, size: tuple[int, i
     seen = seen[kept]
     centres, sizes = (seen[:, :2] + seen[:, 2:]) / 2, seen[:, 2:] - seen[:, :2]
     boxes = np.concatenate([centres, sizes], axis=1) / [width, height, width, height]
-    target = {
+    return {
         "class_labels": torch.from_numpy(frame.labels[kept]),
         "boxes": torch.from_numpy(boxes).float(),
         "areas": torch.from_numpy(_area(seen) / (scale[0] * scale[1])).float(),
     }
-    return Sample(_pixels(picture), target)
 
 
 def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -194,4 +204,4 @@ def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
 def _mirrored(sample: Sample) -> Sample:
     boxes = sample.target["boxes"].clone()
     boxes[:, 0] = 1 - boxes[:, 0]
-    return Sample(sample.image.flip(2), {**sample.target, "boxes": boxes})
+    return Sample(sample.image.flip(2), {**sample.target, "boxes": boxes}, sample.name)

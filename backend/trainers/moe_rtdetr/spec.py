@@ -226,6 +226,17 @@ SPEC = TrainerSpec(
     headline="val/mAP50-95",
     primary="mAP50-95",
     strategies=STRATEGIES,
+    levers={
+        "lr": ("pretrained_lr", "new_lr", "scratch_lr"),
+        "warmup": ("runner.schedule.warmup_steps",),
+        "clip": ("runner.clip",),
+        "epochs": ("epochs",),
+        "weight_decay": ("runner.optimizer.weight_decay",),
+        "balance": ("moe.load_balance_weight",),
+        "top_k": ("moe.top_k",),
+        "validation_interval": ("runner.validation.interval",),
+        "validation_begin": ("runner.validation.begin",),
+    },
     preload=("backend.trainers.moe_rtdetr.trainer",),
     pip_requirements=(
         *("torch", "torchvision", "transformers", "mmengine", "numpy", "pillow", "safetensors"),

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from backend.core.workdir import write_atomic
 from backend.datasets import read_split, shared_images
+from backend.datasets.survey import survey_detection
 from backend.runner.seeds import seed_model
 from backend.runner.training import Data, NoWatch, Point, Training
 from backend.trainers.moe_rtdetr.checkpoint import LANGUAGE, facts_of
 from backend.trainers.moe_rtdetr.data import Frames, Sample, collate
 from backend.trainers.moe_rtdetr.data_notes import crowded_notes, small_set_notes
+from backend.trainers.moe_rtdetr.evidence import Probe
 from backend.trainers.moe_rtdetr.judging import evaluate_best
 from backend.trainers.moe_rtdetr.language.prompts import Prompts
 from backend.trainers.moe_rtdetr.language.teaching import Prompter, teach
@@ -70,8 +72,17 @@ def build(config: MoeRtDetrConfig, work_dir: Path) -> Training:
         ),
         remarks=(*(remark for split in splits for remark in split.remarks), *loaded.notes),
         measured=cost.metrics(),
+        survey=partial(survey_detection, splits, len(config.classes)),
+        losses=_losses(config),
+        loaders={split: {"reduction": "per object"} for split in ("train", "val")},
+        probe=Probe(splits[1], config),
         watch=Balance(learner) if config.moe.balance == "bias" else NoWatch(),
     )
+
+
+def _losses(config: MoeRtDetrConfig) -> tuple[str, ...]:
+    parts = ("detection_loss", "vfl_loss", "bbox_loss", "giou_loss")
+    return (*parts, "gate_loss") if config.language.enabled else parts
 
 
 class Balance(NoWatch):

@@ -11,6 +11,7 @@ from backend.datasets.detection import DetectionSplit
 from backend.runner.training import Point, Validated
 from backend.scoring.evidence import Scores
 from backend.trainers.moe_rtdetr.evaluation import Ask, look, scores_of
+from backend.trainers.moe_rtdetr.evidence import predicted
 from backend.trainers.moe_rtdetr.learner import Learner
 from backend.trainers.moe_rtdetr.model.build import build_network, same_cost
 from backend.trainers.moe_rtdetr.model.cost import gflops, parameters
@@ -54,11 +55,14 @@ class Validation:
     def __call__(self, model: nn.Module, point: Point, losses: Mapping[str, float]) -> Validated:
         assert isinstance(model, Learner)
         observer = Observer(self._split.classes, self._config.moe)
-        found = scores_of(self._split, look(model, self._split, Ask.of(self._config), observer))
+        results = look(model, self._split, Ask.of(self._config), observer)
+        found = scores_of(self._split, results)
         metrics = ap_metrics(found) | observer.metrics()
         report = self.report(observer, found, point, losses)
-        events: tuple[Event, ...] = (ExpertsObserved(report=report),) if report else ()
-        return Validated(metrics, events)
+        events: list[Event] = [ExpertsObserved(report=report)] if report else []
+        if self._config.diagnostics.observe:
+            events.append(predicted(self._split, results, point))
+        return Validated(metrics, tuple(events))
 
     def report(
         self, observer: Observer, found: Scores, point: Point, losses: Mapping[str, float]

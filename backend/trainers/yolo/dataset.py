@@ -29,12 +29,14 @@ THREADS = 4
 
 @dataclass(frozen=True)
 class Example:
-    """One readable image. ``name`` is its path in the dataset; ``label_file`` may not exist."""
+    """One readable image. ``name`` is its path in the dataset; ``label_file`` may not exist;
+    ``digest`` is the sha256 of the image's file."""
 
     image: Path
     name: str
     label_file: Path
     labels: Labels
+    digest: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,9 @@ def _read(classes: int, image: Path, name: str) -> tuple[Example, bytes] | str:
     label_file = label_path(image)
     label = _label_bytes(label_file)
     labels = parse_labels(label, label_file, classes)
-    digest = hashlib.sha256(content).digest() + hashlib.sha256(label).digest()
-    return Example(image, name, label_file, labels), digest
+    digest = hashlib.sha256(content).digest()
+    example = Example(image, name, label_file, labels, digest)
+    return example, digest + hashlib.sha256(label).digest()
 
 
 def _label_bytes(path: Path) -> bytes:

@@ -23,6 +23,7 @@ from backend.core.errors import TrainingError
 from backend.core.trainer import StopSignal
 from backend.nn.finetune.groups import rates, regroup
 from backend.trainers.yolo.freeze import Plan, part_rates
+from backend.trainers.yolo.observing import Observing, Said
 from backend.trainers.yolo.predictor import NO_LIMIT
 from backend.trainers.yolo.progress import FOLDER, Identity, write_progress
 from backend.trainers.yolo.recorder import Recorder
@@ -46,7 +47,8 @@ class Stopped(Exception):  # noqa: N818 (not an error)
 @dataclass(frozen=True)
 class Job:
     """Everything that one training needs. ``state`` is that of an interrupted run;
-    ``nominal_batch`` the images per optimizer step that gradients are gathered for."""
+    ``nominal_batch`` the images per optimizer step that gradients are gathered for;
+    ``observing`` may look on."""
 
     config: YoloConfig
     work_dir: Path
@@ -58,6 +60,7 @@ class Job:
     recorder: Recorder
     stop: StopSignal
     nominal_batch: int
+    observing: Observing | None
     state: dict[str, Any] | None = None
 
 
@@ -77,7 +80,16 @@ class Patience(EarlyStopping):
 
 
 class SteadyValidator(DetectionValidator):
-    """Validation whose non-maximum suppression does not give up on a busy machine."""
+    """Validation whose non-maximum suppression does not give up on a busy machine, and which keeps
+    what was predicted: a class and a score for each box of each image."""
+
+    def init_metrics(self, model: Any) -> None:
+        super().init_metrics(model)
+        self.said = Said()
+
+    def update_metrics(self, preds: list[dict[str, Tensor]], batch: dict[str, Any]) -> None:
+        super().update_metrics(preds, batch)
+        self.said.add(preds)
 
     def postprocess(self, preds: Any) -> list[dict[str, Tensor]]:
         found = non_max_suppression(
@@ -102,10 +114,12 @@ class Engine(DetectionTrainer):
         self.job = job
         self.validated = False
         self._batch = 0
+        self.fed: dict[str, Any] = {}
         super().__init__(overrides=_arguments(job))
         self.model = job.network
         self.add_callback("on_train_epoch_start", Engine._begin_epoch)
         self.add_callback("on_train_batch_start", Engine._begin_batch)
+        self.add_callback("on_train_batch_end", Engine._end_batch)
         self.add_callback("on_fit_epoch_end", Engine._end_epoch)
 
     def get_dataset(self) -> dict[str, Any]:
@@ -126,13 +140,21 @@ class Engine(DetectionTrainer):
         regroup(optimizer, names, place)
         return optimizer
 
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        self.fed = super().preprocess_batch(batch)
+        return self.fed
+
     def optimizer_step(self) -> None:
+        if self.job.observing:
+            self.job.observing.stepping(self)
         super().optimizer_step()
         last = self._batch == len(self.train_loader)
         self.job.recorder.stepped(self.epoch + 1, self.tloss, last)
 
     def validate(self) -> tuple[dict[str, float], float]:
         self.validated = True
+        if self.job.observing:
+            self.job.observing.validating()
         metrics, fitness = super().validate()
         return metrics, float(fitness)
 
@@ -141,6 +163,8 @@ class Engine(DetectionTrainer):
         now = {part: lr for part, lr in rates(self.optimizer).items() if part in trained}
         validation = self.metrics if self.validated else None
         self.job.recorder.epoch_ended(self.epoch + 1, self.tloss, validation, now)
+        if self.validated and self.job.observing:
+            self.job.observing.validated(self)
 
     def save_model(self) -> bool:
         write_progress(self.job.work_dir, self.job.identity, self._state())
@@ -151,6 +175,8 @@ class Engine(DetectionTrainer):
         self.stopper = Patience(self.job.config.patience, self)
         if self.job.state is not None:
             self._restore(self.job.state)
+        if self.job.observing:
+            self.job.observing.begin(self)
 
     def final_eval(self) -> None:
         """Nothing: the best checkpoint is scored by Assay's own evaluation."""
@@ -182,6 +208,10 @@ class Engine(DetectionTrainer):
     def _begin_batch(self) -> None:
         self._batch += 1
 
+    def _end_batch(self) -> None:
+        if self.job.observing:
+            self.job.observing.batch_over(self)
+
     def _end_epoch(self) -> None:
         if self.stop:
             return
@@ -193,6 +223,8 @@ class Engine(DetectionTrainer):
         fitness = 0.0 if self.fitness is None else float(self.fitness)
         if bool(self.loss.isfinite()) and math.isfinite(fitness):
             return False
+        if self.job.observing:
+            self.job.observing.lost(self)
         raise TrainingError(
             f"the loss is no longer a number in epoch {epoch + 1}; lower optimizer.lr0 "
             f"(now {self.job.config.optimizer.lr0:g})"

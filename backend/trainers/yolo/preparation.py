@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from backend.core.events import RunStarted
+from backend.core.evidence import DataSurvey, TrainingPlan
 from backend.core.records import DatasetInput
 from backend.core.trainer import StopSignal
+from backend.nn.finetune.freezing import Snapshot
 from backend.scoring.detection.yolo_datafile import read_datafile
 from backend.trainers.yolo.dataset import Split, load_split
 from backend.trainers.yolo.device import environment, resolve_device
 from backend.trainers.yolo.engine import Job
 from backend.trainers.yolo.freeze import Plan, make_plan
 from backend.trainers.yolo.model import Facts, Prepared, prepare
+from backend.trainers.yolo.observing import Observing
+from backend.trainers.yolo.plan import plan_of, survey_of
 from backend.trainers.yolo.progress import FOLDER, Identity, check_same, read_progress
 from backend.trainers.yolo.recorder import Recorder
 from backend.trainers.yolo.sources import find_model
@@ -43,6 +47,21 @@ class Checked:
         """The private folder that Ultralytics reads the data from."""
         return self.work_dir / FOLDER / VIEW
 
+    @property
+    def planned(self) -> TrainingPlan:
+        """In optimizer steps."""
+        shape = "dfl_loss" if self.prepared.network.model[-1].reg_max > 1 else "l1_loss"
+        return plan_of(
+            self.config,
+            len(self.train.examples),
+            _nominal_batch(self.config, self.train),
+            ("box_loss", "cls_loss", shape),
+        )
+
+    def survey(self) -> DataSurvey:
+        """What the data is."""
+        return survey_of((self.train, self.val), self.prepared.network.model[-1].nc)
+
     def started(self) -> RunStarted:
         """The first event."""
         inputs: list[DatasetInput] = [self.train.as_input(), self.val.as_input()]
@@ -56,6 +75,7 @@ class Checked:
             data=tuple(inputs),
             environment=environment(self.config, resolve_device(self.config.device)),
             resumed_from=self.state["epoch"] if self.state else None,
+            plan=self.planned,
         )
 
     def facts(self) -> Facts:
@@ -72,8 +92,10 @@ class Checked:
             source=self.prepared.source.sha256,
         )
 
-    def job(self, recorder: Recorder, stop: StopSignal) -> Job:
-        """What the engine needs; builds the view."""
+    def job(self, recorder: Recorder, stop: StopSignal, before: Snapshot) -> Job:
+        """What the engine needs; builds the view. ``before`` is the network as it came."""
+        planned = self.planned.steps
+        watching = self.config.diagnostics.observe
         return Job(
             config=self.config,
             work_dir=self.work_dir,
@@ -85,6 +107,7 @@ class Checked:
             recorder=recorder,
             stop=stop,
             nominal_batch=_nominal_batch(self.config, self.train),
+            observing=Observing(self.plan, recorder, before, planned) if watching else None,
             state=self.state,
         )
 

@@ -21,7 +21,8 @@ MAY_CHANGE = {
     *("name", "experiment", "device", "workers", "cache", "threads", "save_period", "patience"),
     *("weights_dir", "allow_download", "trust_pickle", "model", "data", "source", "val_period"),
 }
-"""Config keys that a continued run may change; model and data are compared by content."""
+"""Config keys that a continued run may change, besides those of ``diagnostics``; model and data
+are compared by content."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def check_same(work_dir: Path, state: dict[str, Any], identity: Identity) -> tup
     Raises ConfigError naming what differs.
     """
     now = identity.as_state()
-    check_config(work_dir, str(state["config"]), str(now["config"]), MAY_CHANGE.__contains__)
+    check_config(work_dir, str(state["config"]), str(now["config"]), _may_change)
     if state["source"] != identity.source:
         raise ConfigError(
             f"{work_dir}: the interrupted run started from another model file than "
@@ -65,6 +66,10 @@ def check_same(work_dir: Path, state: dict[str, Any], identity: Identity) -> tup
     if state["data"] != identity.data:
         return ("the training data changed since the run was interrupted",)
     return ()
+
+
+def _may_change(key: str) -> bool:
+    return key in MAY_CHANGE or key.startswith("diagnostics.")
 
 
 def write_progress(work_dir: Path, identity: Identity, state: dict[str, object]) -> None:

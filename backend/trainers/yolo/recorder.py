@@ -1,11 +1,11 @@
 """From what Ultralytics says to the events of Assay."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
 
-from backend.core.events import MetricsLogged
+from backend.core.events import Event, MetricsLogged
 from backend.core.trainer import Emit
 from backend.trainers.yolo.checkpoints import Keeper
 from backend.trainers.yolo.model import Facts
@@ -26,7 +26,8 @@ class Recorder:
     """Counts optimizer steps, logs metrics, saves checkpoints.
 
     ``train/*_loss`` is at every point the mean over the epoch so far, and so at an epoch's
-    last point the epoch's mean.
+    last point the epoch's mean; ``loss`` is their sum. ``observed`` gives what else was seen since
+    it was last asked.
     """
 
     def __init__(self, emit: Emit, keeper: Keeper, facts: Facts) -> None:
@@ -35,6 +36,7 @@ class Recorder:
         self._facts = facts
         self.step = 0
         self.validated: dict[str, float] = {}
+        self.observed: Callable[[], dict[str, float]] = dict
 
     def stepped(self, epoch: int, losses: Mapping[str, Tensor], last: bool) -> None:
         """An optimizer step was taken; ``last`` if the epoch's own values follow at once."""
@@ -60,14 +62,21 @@ class Recorder:
             facts = {"epoch": epoch, "step": self.step, "metrics": self.validated}
             self._keeper.save(weights, self._facts.model_copy(update=facts))
 
+    def tell(self, event: Event) -> None:
+        """Something else that was seen."""
+        self._emit(event)
+
     def _log(self, epoch: int, metrics: dict[str, float]) -> None:
+        metrics = metrics | self.observed()
         self._emit(MetricsLogged(step=self.step, epoch=epoch, metrics=metrics))
 
 
 def _train(losses: Mapping[str, Tensor]) -> dict[str, float]:
-    return {f"train/{name}": float(value) for name, value in losses.items()}
+    parts = {f"train/{name}": float(value) for name, value in losses.items()}
+    return parts | {"train/loss": sum(parts.values())}
 
 
 def _validation(metrics: Mapping[str, Any]) -> dict[str, float]:
     losses = {name: float(value) for name, value in metrics.items() if name.startswith("val/")}
-    return {ours: float(metrics[theirs]) for theirs, ours in VALIDATION.items()} | losses
+    scores = {ours: float(metrics[theirs]) for theirs, ours in VALIDATION.items()}
+    return scores | losses | {"val/loss": sum(losses.values())}

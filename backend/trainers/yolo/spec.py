@@ -20,6 +20,7 @@ METRICS = (
     MetricSpec(name="mAP50", direction="maximize", description="mAP at IoU 0.50"),
     MetricSpec(name="precision", direction="maximize", description="at the best-F1 confidence"),
     MetricSpec(name="recall", direction="maximize", description="at the best-F1 confidence"),
+    MetricSpec(name="loss", direction="minimize", description="the sum of its parts"),
     MetricSpec(name="box_loss", direction="minimize"),
     MetricSpec(name="cls_loss", direction="minimize"),
     MetricSpec(name="dfl_loss", direction="minimize"),
@@ -124,6 +125,13 @@ SPEC = TrainerSpec(
     headline="val/mAP50-95",
     primary="mAP50-95",
     strategies=STRATEGIES,
+    levers={
+        "lr": ("optimizer.lr0",),
+        "warmup": ("optimizer.warmup_epochs",),
+        "epochs": ("epochs",),
+        "weight_decay": ("optimizer.weight_decay",),
+        "validation_interval": ("val_period",),
+    },
     preload=("backend.trainers.yolo.trainer",),
     pip_requirements=(
         "torch",

@@ -12,7 +12,7 @@ from torch import nn
 
 import backend.trainers.yolo.hermetic  # noqa: F401 (must come before ultralytics)
 from backend.core.errors import TrainingError
-from backend.core.events import Evaluated, Noted
+from backend.core.events import DataSurveyed, Evaluated, Noted
 from backend.core.records import EvalReport
 from backend.core.trainer import Conditions, Emit, EvalRequest, StopSignal, TrainOutcome
 from backend.nn.finetune.freezing import Snapshot
@@ -55,8 +55,10 @@ class YoloTrainer:
         emit(freeze.declared(plan, optimizer))
         keeper = Keeper(self._work_dir, emit, self._config.save_period)
         before = Snapshot(checked.prepared.network, plan.frozen | plan.always)
+        if checked.state is None:
+            emit(DataSurveyed(survey=checked.survey()))
         with self._explained():
-            trained = _train(checked, keeper, emit, stop)
+            trained = _train(checked, keeper, emit, stop, before)
         emit(freeze.verified(plan, optimizer, before, trained.models))
         best = keeper.relative(keeper.best.path) if keeper.best else None
         if trained.stopped is not None:
@@ -123,7 +125,9 @@ class Trained:
     stopped: str | None = None
 
 
-def _train(checked: Checked, keeper: Keeper, emit: Emit, stop: StopSignal) -> Trained:
+def _train(
+    checked: Checked, keeper: Keeper, emit: Emit, stop: StopSignal, before: Snapshot
+) -> Trained:
     """Run the engine, unless an interrupted run had only its evaluation left."""
     recorder = Recorder(emit, keeper, checked.facts())
     _take_up(checked.state, keeper, recorder)
@@ -132,7 +136,7 @@ def _train(checked: Checked, keeper: Keeper, emit: Emit, stop: StopSignal) -> Tr
     stopped: str | None = None
     with contextlib.ExitStack() as clean:
         clean.callback(shutil.rmtree, checked.view, ignore_errors=True)
-        engine = Engine(checked.job(recorder, stop))
+        engine = Engine(checked.job(recorder, stop, before))
         clean.callback(engine.close)
         try:
             engine.train()

@@ -164,7 +164,7 @@ def test_an_error_in_the_candidates_run_is_refused(
     store = MlflowStore(home)
     refused, _ = promote(home, store, "diverged", gate("sound"), workers)
     (refusal,) = failures(refused)
-    assert refusal.startswith("fail: train/loss is nan at step 2 (not-finite)")
+    assert refusal.startswith("fail: At step 2 train/loss is nan (B06)")
     ignoring = gate("sound", {"findings": "ignore"}, dry_run=True)
     assert promote(home, store, "diverged", ignoring, workers)[0].promote
 

@@ -100,7 +100,7 @@ def test_the_brief_without_its_claims(home: Home, tmp_path: Path) -> None:
     assert "| 48 | 0.2658 | 0.5085 | 0.2427 |" in text
     assert "| before that | epochs 1 to 47 are not in this record |" in text
     assert "resumed" not in text
-    for claim in ("converge", "stable", "GPU", "memory", "12 epochs", "improve"):
+    for claim in ("converged", "stable", "GPU", "memory", "12 epochs", "improve"):
         assert claim not in text
 
 

@@ -5,10 +5,7 @@ from typing import Any
 import pytest
 
 from backend.analysis.experts import Judgement, judge
-from backend.analysis.findings import find_findings
-from backend.core.events import Envelope, Event, ExpertsObserved, RunFinished, RunStarted
 from backend.core.experts import ExpertReport
-from backend.core.records import Finding
 from tests.support.expert_reports import report, router
 
 SIX = ("car", "truck", "bus", "person", "bicycle", "motorcycle")
@@ -114,52 +111,3 @@ def test_overloaded_and_dropped_are_told_last() -> None:
         == "car got 80.0 % of the choices, far above an even share (the token router)"
     )
     assert "up to 12.5 % of the choices" in found[2].said
-
-
-STARTED = RunStarted(
-    trainer="moe_rtdetr", epochs=3, headline="val/mAP50-95", metrics=(), data=(), environment={}
-)
-FINISHED = RunFinished(status="finished")
-
-
-def findings(
-    *reports: ExpertReport, final: ExpertReport | None = None, **about: int
-) -> list[Finding]:
-    events: list[Event] = [STARTED, *(ExpertsObserved(report=one) for one in reports)]
-    events += [ExpertsObserved(report=final, final=True)] if final else []
-    told = [Envelope(seq=i, time=float(i), event=e) for i, e in enumerate([*events, FINISHED])]
-    return list(find_findings(told, **about))  # type: ignore[arg-type]
-
-
-def test_a_dead_expert_is_a_finding_with_what_to_do() -> None:
-    (found,) = findings(six(("token", DEAD, 0.5), step=20))
-    assert (found.rule, found.severity, found.step) == ("experts-dead", "warning", 20)
-    assert "motorcycle was never chosen" in found.message
-    assert "moe.load_balance_weight" in found.action
-    assert "moe.balance: bias" in found.action
-
-
-def test_a_finding_goes_when_the_experts_come_back() -> None:
-    dead, alive = six(("token", DEAD, 0.5), step=20), six(("token", EVEN, 0.5), step=40)
-    assert findings(dead, alive) == []
-    assert [f.rule for f in findings(alive, dead.model_copy(update={"step": 60}))] == [
-        "experts-dead"
-    ]
-
-
-def test_the_experts_of_the_checkpoint_in_question_count() -> None:
-    alive, dead = six(("token", EVEN, 0.5), step=20), six(("token", DEAD, 0.5), step=40)
-    assert findings(alive, dead, step=20) == []
-    assert [f.rule for f in findings(alive, dead, step=40)] == ["experts-dead"]
-    assert findings(alive, dead, final=alive) == [], "the final evaluation is of the best"
-    assert [f.rule for f in findings(alive, dead, final=alive, step=40)] == ["experts-dead"]
-
-
-def test_collapse_and_indecision_are_warnings_and_the_rest_is_not() -> None:
-    both = six(("token", ONE_PAIR, 0.05), ("query/0", EVEN, 0.99), step=20)
-    assert {f.rule: f.severity for f in findings(both)} == {
-        "experts-dead": "warning",
-        "experts-collapsed": "warning",
-        "experts-undecided": "warning",
-    }
-    assert findings(six(("token", LEANING, 0.5), step=20)) == []

@@ -31,6 +31,12 @@ def test_a_loss_that_falls_and_will_not_arrive() -> None:
     assert found.curves[0].levels == {"constant": CONSTANT}
 
 
+def test_it_is_an_error_where_nothing_is_found_either() -> None:
+    assert fired(RULE, slow().with_curves(val_edit=np.zeros(24))).severity == "error"
+    assert fired(RULE, with_ratio(1e-6).with_curves(val_edit=np.zeros(24))).severity == "error"
+    assert fired(RULE, slow().without("val/edit")).severity == "warning"
+
+
 def test_it_is_heard_of_as_soon_as_there_are_ten_points_and_one_more() -> None:
     assert first_step(RULE, slow()) == 11 * 25
     assert first_step(RULE, healthy()) is None
@@ -51,7 +57,7 @@ def test_a_loss_that_will_arrive_or_stands_still_or_is_near_the_baseline() -> No
 
 def test_updates_are_judged_at_the_full_rate() -> None:
     found = fired(RULE, with_ratio(0.9e-5))
-    assert "9e-06" in found.headline
+    assert (found.severity, "9e−06" in found.headline) == ("warning", True)
     clear(RULE, with_ratio(1.1e-5))
 
 

@@ -50,8 +50,9 @@ def test_when_it_is_heard_of() -> None:
 def test_what_is_no_number(value: float) -> None:
     made = with_norms([1.0] * 10 + [value] + [1.0] * 3)
     found = fired(RULE, made)
-    assert found.step == 275
+    assert (found.severity, found.step) == ("error", 275)
     assert found.sure == "proven"
+    assert f"is {value} at step 275" in found.headline
 
 
 def test_float16_overflows_now_and_then() -> None:

@@ -40,6 +40,7 @@ def test_what_stood_still_for_an_epoch() -> None:
     for changes in ({"changed": 0, "change": 0.0}, {"changed": 8, "change": 0.9e-9}):
         found = fired(RULE, observed(**changes))
         assert "encoder did not move" in found.headline
+        assert found.severity == "error"
         assert found.curves[0].key == "update/encoder"
     clear(RULE, observed(changed=8, change=1.1e-9))
     assert first_step(RULE, observed(begin=4, changed=0, change=0.0)) == 125

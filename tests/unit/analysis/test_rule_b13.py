@@ -40,6 +40,13 @@ def test_a_teacher_in_training_mode() -> None:
     assert found.headline == "Frozen module in training mode: teacher.dropout"
 
 
+def test_only_the_first_names_are_listed() -> None:
+    names = tuple(f"encoder.{place}" for place in range(20))
+    assert [fact.value for fact in fired(RULE, looked(thawed=names)).evidence] == [
+        20.0, *names[:5],
+    ]  # fmt: skip
+
+
 def test_the_check_at_the_end() -> None:
     blind = healthy().replace(observers=())
     found = fired(RULE, blind.replace(extra=(verified("backbone.bn"),)))

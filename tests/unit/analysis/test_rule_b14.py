@@ -41,12 +41,22 @@ def test_one_expert_takes_all() -> None:
     assert found.advice.study[0].times == (3, 10)
 
 
+def test_one_of_two_experts_takes_nearly_all() -> None:
+    routers = (router("token", 0.82, 0.18),)
+    experts = ("a", "b")
+    assert fired(RULE, run(EVEN, EVEN, EVEN, routers=routers, experts=experts)).severity == "error"
+    clear(RULE, run(EVEN, EVEN, EVEN, routers=(router("token", 0.78, 0.22),), experts=experts))
+
+
 def test_few_experts_do_the_work() -> None:
     two = (0.49, 0.49, 0.01, 0.01)
     assert "collapsed" not in fired(RULE, run(two, two, two)).headline
-    crowded = (0.78, 0.08, 0.07, 0.07)
-    assert fired(RULE, run(crowded, crowded, crowded, k=1)).severity != "info"
+    crowded = (0.8, 0.12, 0.04, 0.04)
+    assert "uses 2.0 of 4 experts" in fired(RULE, run(crowded, crowded, crowded)).headline
     clear(RULE, run(crowded, crowded, crowded, k=4))
+    two = (0.55, 0.35, 0.05, 0.05)
+    clear(RULE, run(two, two, two))
+    assert fired(RULE, run(two, two, two, k=3)).severity == "error"
 
 
 def test_a_router_that_is_sure_and_uneven_has_collapsed() -> None:

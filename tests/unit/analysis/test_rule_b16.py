@@ -58,7 +58,7 @@ def test_the_gain_that_counts_depends_on_the_unit() -> None:
 
     def score(scale: float, more: float = 0.0) -> Made:
         course = scale * np.where(jump > 0.5, jump + more, jump)
-        return healthy(12).with_curves(val_edit=course)
+        return healthy(12).with_curves(val_edit=course).surveyed(baselines=())
 
     assert fired(RULE, score(1))
     clear(RULE, score(1, more=0.003))

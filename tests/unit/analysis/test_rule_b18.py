@@ -36,12 +36,26 @@ def test_a_good_loss_may_stand_still() -> None:
 def test_a_loss_that_moves_is_no_plateau() -> None:
     clear(RULE, standing(tilt=-0.05))
     clear(RULE, standing(tilt=-0.0025))
-    rough = standing().curves["val/loss"] * (1 + 0.03 * np.sin(2.3 * T))
-    made = standing().with_curves(val_loss=rough)
-    moved = made.with_curves(
-        val_loss=np.where(T >= 18, rough[18] + 0.004 * (T - 18) * (-1) ** T, rough)
-    )
-    assert moved.evidence()
+
+
+def ending(*newest: float) -> Made:
+    made = standing()
+    course = made.curves["val/loss"].copy()
+    course[-len(newest) :] = 0.6 * np.array(newest)
+    return made.with_curves(val_loss=course)
+
+
+def test_a_slope_counts_where_noise_hides_the_trend() -> None:
+    clear(RULE, ending(1.012, 1.0, 1.016, 0.99, 1.004, 0.985))
+    assert fired(RULE, ending(1.004, 1.0, 1.006, 0.998, 1.003, 0.997))
+
+
+def test_of_many_losses_a_fifth_is_looked_at() -> None:
+    made = healthy(40)
+    course = np.concatenate([np.linspace(0.8, 0.62, 34), [0.6, 0.601, 0.6, 0.601, 0.6, 0.601]])
+    made = made.with_curves(val_loss=course, lr_all=np.full(40, 1e-3))
+    clear(RULE, made)
+    assert fired(RULE, made.with_curves(val_loss=np.append(course[:30], [0.6, 0.601] * 5)))
 
 
 def test_a_rate_that_has_come_down_stands_still_by_plan() -> None:

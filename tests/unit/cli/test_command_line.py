@@ -30,7 +30,7 @@ OPTIONS = {
     "config check": set(),
     "config schema": {"--write"},
     "study list": set(),
-    "study run": {"--config", "--name", "--trials", "--workers", "--set"},
+    "study run": {"--config", "--name", "--trials", "--workers", "--set", "--over"},
     "study show": {"--json"},
     "evaluate": {"--config", "--split", "--set", "--json"},
     "compare": {
@@ -60,6 +60,8 @@ OPTIONS = {
     "dataset check": {"--split", "--classes", "--class-map", "--anyway", "--json"},
     "dataset convert": {"--split", "--classes", "--class-map", "--anyway", "--copy"},
     "hardware": {"--json"},
+    "diagnose": {"--rule", "--verbose", "--json"},
+    "check": {"--set", "--json"},
     "experts": {"--step", "--watch", "--json"},
     "promote": {
         *("--model", "--policy", "--config", "--force", "--because", "--by", "--dry-run"),
@@ -68,7 +70,7 @@ OPTIONS = {
     "rollback": {"--to", "--because", "--by"},
     "promotions": {"--json"},
     "dashboard": {"--host", "--port"},
-    "demo": {"--data-only", "--trials"},
+    "demo": {"--data-only", "--trials", "--failure"},
 }
 
 

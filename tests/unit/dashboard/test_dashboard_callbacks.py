@@ -23,7 +23,9 @@ SOURCE = compare_charts.Source
 
 
 def test_every_path_leads_to_its_page() -> None:
-    assert [page.path for page in PAGES] == ["/", "/compare", "/experts", "/studies"]
+    assert [page.path for page in PAGES] == [
+        "/", "/convergence", "/compare", "/experts", "/studies",
+    ]  # fmt: skip
     for page in PAGES:
         assert find_page(page.path) is page
         assert find_page(page.path + "/") is page

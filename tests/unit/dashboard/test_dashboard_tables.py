@@ -211,3 +211,15 @@ def test_the_learning_rate_is_the_one_that_had_an_effect(
     params: dict[str, str], rate: float | None
 ) -> None:
     assert learning_rate(RUNS[0].model_copy(update={"params": params})) == rate
+
+
+def test_the_gravest_finding_stands_in_the_table_with_how_many_more() -> None:
+    tags = {"diagnosis": "not learning", "finding.B01": "warning", "finding.D02": "stop",
+            "finding.B03": "error", "status": "finished"}  # fmt: skip
+    run = STORE.run_list[0]
+    looked = [run.model_copy(update={"tags": t}) for t in (tags, {"diagnosis": "converged"}, {})]
+    rows = runs_rows(looked, None, {}, 0.0)
+    assert [(row["finding"], row["severity"], row["finding_rank"]) for row in rows] == [
+        ("D02 +2", "stop", 3), ("", "", -1), ("", "", None),
+    ]  # fmt: skip
+    assert rows[0]["verdict"] == "not learning"

@@ -69,7 +69,8 @@ def test_what_is_odd_is_counted_with_the_clips_and_told(tmp_path: Path) -> None:
         tmp_path,
         clip("late", 101, (10, "near_gs"), (100, "far_gs"), (180, "near_gs")),
         clip("jumbled", 100, (60, "near_gs"), (20, "far_gs")),
-        clip("close", 100, (20, "near_serve"), (21, "far_gs"), (30, "odd_gs"), (40, "odd"), (50, "-")),
+        clip("close", 100, (20, "near_serve"), (21, "far_gs"), (30, "odd_gs"), (40, "odd"),
+             (50, "-")),
     )  # fmt: skip
     found = split.labels
     assert (found.units, found.labels) == (3, 10)

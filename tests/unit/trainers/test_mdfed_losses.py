@@ -11,8 +11,8 @@ from backend.trainers.mdfed.baselines import positive_weights
 from backend.trainers.mdfed.batch import Batch
 from backend.trainers.mdfed.learner import Learner
 from backend.trainers.mdfed.losses import Criterion, LossSums
-from backend.trainers.mdfed.model.context import sequence_of
-from backend.trainers.mdfed.model.network import Outputs, Refined, build_network
+from backend.trainers.mdfed.model.context import Refined, sequence_of
+from backend.trainers.mdfed.model.network import Outputs, build_network
 from backend.trainers.mdfed.spec import LossConfig
 from tests.support.mdfed_batches import made_batch, mdfed_config, picked, with_padding
 
@@ -31,8 +31,8 @@ def outputs_for(batch: Batch, seed: int = 1, context: bool = True) -> Outputs:
     )
 
 
-def criterion_of(positive: torch.Tensor = POSITIVE, **loss: Any) -> Criterion:
-    return Criterion(LossConfig(**loss), positive)
+def criterion_of(**loss: Any) -> Criterion:
+    return Criterion(LossConfig(**loss), POSITIVE)
 
 
 def means(criterion: Criterion, outputs: Outputs, batch: Batch) -> dict[str, float]:
@@ -44,7 +44,7 @@ def literal(outputs: Outputs, batch: Batch, loss: LossConfig) -> dict[str, float
     """Frame by frame."""
 
     def cost(p: float) -> float:
-        return -math.log(p) * (1 - p) ** loss.focal_gamma
+        return float(-math.log(p) * (1 - p) ** loss.focal_gamma)
 
     def bits(logits: list[float], fine: list[float]) -> float:
         ps = [1 / (1 + math.exp(-z)) for z in logits]
@@ -166,11 +166,14 @@ def test_batches_without_events_do_not_thin_the_sums() -> None:
 
 def test_focal_gradients_are_numbers_where_nothing_is_left_to_learn() -> None:
     batch = made_batch()
-    outputs = Outputs(*(torch.where(y > 0, 200.0, -200.0).requires_grad_() for y in (
-        torch.nn.functional.one_hot(batch.coarse, 2), batch.fine)))  # fmt: skip
+    sure = [
+        torch.where(right > 0, 200.0, -200.0).requires_grad_()
+        for right in (torch.nn.functional.one_hot(batch.coarse, 2), batch.fine)
+    ]
+    outputs = Outputs(sure[0], sure[1])
     criterion = criterion_of(focal_gamma=0.5)
     criterion.means(criterion(outputs, batch))["loss"].backward()  # type: ignore[no-untyped-call]
-    for logits in outputs[:2]:
+    for logits in sure:
         assert logits.grad is not None
         assert logits.grad.isfinite().all()
 

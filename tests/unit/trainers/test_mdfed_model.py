@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -104,7 +105,9 @@ def test_concat_tells_who_and_mean_does_not() -> None:
     """Swap the persons of an encoder whose normalisation treats both alike."""
     batch = made_batch()
     swapped = replace(batch, joints=batch.joints.flip(2), roots=batch.roots.flip(2))
-    for fusion, same in (("concat", False), ("mean", True)):
+    fusions: tuple[tuple[Literal["concat", "mean"], bool], ...]
+    fusions = (("concat", False), ("mean", True))
+    for fusion, same in fusions:
         torch.manual_seed(0)
         encoder = SkeletonEncoder(SMALL, fusion).eval()
         with torch.no_grad():
@@ -165,7 +168,7 @@ def test_masked_norm_is_batch_norm_of_the_valid_rows() -> None:
         out, expected = norm(x, valid), plain(x[valid].reshape(-1, 3)).reshape(-1, 5, 3)
         assert torch.allclose(out[valid], expected, atol=1e-6)
         assert not out[~valid].any()
-        assert torch.equal(norm.running_var, plain.running_var)
+        assert torch.equal(norm.get_buffer("running_var"), plain.get_buffer("running_var"))
         norm.eval(), plain.eval()
 
 

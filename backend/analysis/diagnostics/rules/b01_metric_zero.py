@@ -2,7 +2,7 @@
 
 from backend.analysis.diagnostics.chain import below
 from backend.analysis.diagnostics.evidence import Curve, Evidence
-from backend.analysis.diagnostics.predictions import auroc_of, events_in, said_of
+from backend.analysis.diagnostics.predictions import auroc_of, events_in, gets_better, said_of
 from backend.analysis.diagnostics.rule import Advice, Clear, Fired, Rule, Turn, Unknown, Verdict
 from backend.analysis.diagnostics.series import late, window
 from backend.core.diagnosis import Fact, Shown
@@ -24,7 +24,7 @@ def judge(evidence: Evidence) -> Verdict:
     needed, seen = window(evidence), min(len(curve) for curve in curves.values())
     if seen < needed or not late(evidence):
         return Unknown(f"{seen} evaluations, needs {needed} and a fifth of the training")
-    return _zero(evidence, curves, truth)
+    return Clear() if gets_better(evidence) else _zero(evidence, curves, truth)
 
 
 def _key_metrics(evidence: Evidence) -> dict[str, Curve]:
@@ -55,7 +55,7 @@ def _zero(evidence: Evidence, curves: dict[str, Curve], truth: int) -> Fired:
         sure="possible" if auroc is None else "likely",
         advice=ADVICE,
         evidence=(
-            *(Fact(name=key, value=0.0, limit=0.0, step=int(c.steps[-1])) for key, c in curves.items()),
+            *(Fact(name=key, value=0.0, limit=0.0, step=evidence.step) for key in curves),
             Fact(name="to find in validation", value=float(truth)),
             *([Fact(name="AUROC", value=auroc)] if auroc is not None else []),
         ),
@@ -77,7 +77,8 @@ RULE = Rule(
     needs="The validation metrics, and how much there is to find.",
     condition="Every key metric is exactly 0 at every evaluation although there is something to "
     "find.",
-    threshold="the last K = max(3, 10 % of the evaluations), after 20 % of the steps",
+    threshold="the last K = max(3, 10 % of the evaluations), after 20 % of the steps, and not "
+    "while the AUROC rises by 0.05 in an evaluation or the validation loss falls by 3 % in K",
     source="specs/mdfed.md 1: all F1 and Edit at 0 while the losses look calm",
     example="Edit, event, element and frame F1 are 0 in 12 of 12 evaluations, with 155 events.",
     explains=below("B01"),

@@ -2,7 +2,7 @@
 
 from backend.analysis.diagnostics.chain import below
 from backend.analysis.diagnostics.evidence import Evidence
-from backend.analysis.diagnostics.predictions import newest, others
+from backend.analysis.diagnostics.predictions import gets_better, newest, others
 from backend.analysis.diagnostics.rule import Advice, Clear, Fired, Rule, Turn, Unknown, Verdict
 from backend.analysis.diagnostics.series import late
 from backend.analysis.diagnostics.weighting import WEIGHTS, weighting_of
@@ -26,6 +26,8 @@ def judge(evidence: Evidence) -> Verdict:
         return Unknown(f"less than {ENOUGH} true examples were observed")
     if not late(evidence):
         return Unknown("a fifth of the training is not done")
+    if gets_better(evidence):
+        return Clear()
     stuck = next((h for h in seen.histograms if _is_constant(h)), None)
     return _constant(evidence, stuck, seen.step) if stuck else Clear()
 
@@ -37,7 +39,11 @@ def _most_truth(histogram: PredictionHistogram) -> int:
 def _favourite(histogram: PredictionHistogram) -> str:
     """The class that is predicted most; the background (none) where nothing is."""
     predicted = histogram.predicted
-    return max(predicted, key=predicted.__getitem__) if any(predicted.values()) else histogram.background
+    return (
+        max(predicted, key=predicted.__getitem__)
+        if any(predicted.values())
+        else histogram.background
+    )
 
 
 def _is_constant(histogram: PredictionHistogram) -> bool:
@@ -61,7 +67,7 @@ def _constant(evidence: Evidence, histogram: PredictionHistogram, step: int) -> 
         cause=_cause(evidence, histogram),
         advice=_advice(evidence, histogram),
         evidence=(
-            Fact(name=f"share of {what} in '{histogram.output}'", value=share, limit=CONSTANT, step=step),
+            Fact(name=f"{what} in '{histogram.output}'", value=share, limit=CONSTANT, step=step),
             Fact(name="true others", value=float(missed), limit=float(ENOUGH), step=step),
             *([Fact(name="AUROC", value=histogram.auroc, limit=RANKS, step=step)]
               if histogram.auroc is not None else []),
@@ -76,7 +82,7 @@ def _cause(evidence: Evidence, histogram: PredictionHistogram) -> str:
     if auroc is not None and auroc > RANKS:
         weighting = weighting_of(evidence)
         reason = f": {weighting.cause}" if weighting else ""
-        return f"the score ranks well (AUROC {number(auroc, 2)}), but never passes the threshold{reason}"
+        return f"the score ranks well (AUROC {number(auroc, 2)}), but stays too low{reason}"
     if auroc is not None and auroc < BLIND:
         return f"the score says nothing of the input (AUROC {number(auroc, 2)})"
     return "the network has not learnt to tell the classes apart"
@@ -85,7 +91,7 @@ def _cause(evidence: Evidence, histogram: PredictionHistogram) -> str:
 def _advice(evidence: Evidence, histogram: PredictionHistogram) -> Advice:
     if histogram.auroc is not None and histogram.auroc < BLIND:
         return Advice(
-            "Look at the input first (D01, D02, B04); if it is sound, lower the learning rate (B08).",
+            "Look at the input first (D01, D02, B04); if it is sound, lower the learning rate.",
             study=(Turn("lr", times=(0.1, 0.03)),),
         )
     weighting = weighting_of(evidence)
@@ -105,7 +111,8 @@ RULE = Rule(
     needs="Histograms of predictions and truth at each validation (PredictionsObserved).",
     condition="One class, or nothing, is predicted almost everywhere, although there are others.",
     threshold="99.9 % of the predictions; at least 20 true ones of other classes, of which fewer "
-    "than half as many are predicted; after 20 % of the steps",
+    "than half as many are predicted; after 20 % of the steps, and not while the AUROC rises by "
+    "0.05 in an evaluation or the validation loss falls by 3 % in K",
     source="specs/mdfed.md 8; AUROC parts a wrong threshold from a blind network",
     example="All frames are background, with 155 true events and a highest p of 0.20.",
     explains=below("B02"),

@@ -12,8 +12,8 @@ from backend.analysis.diagnostics.trivial import (
     Standing,
     baselines_of,
     is_trivial,
-    listed,
     level_of,
+    listed,
     standings,
 )
 from backend.analysis.diagnostics.weighting import weighting_of
@@ -42,7 +42,9 @@ def _trivial(evidence: Evidence, trivial: Parts, learnt: Parts) -> Fired:
     step, steps = evidence.step, evidence.steps or evidence.step
     one = len(trivial) == 1
     cause, advice = _next(evidence, trivial, learnt)
-    beside = f", while {listed(evidence, learnt)} beats them ({baselines_of(learnt)})" if learnt else ""
+    beside = (
+        f", while {listed(evidence, learnt)} beats them ({baselines_of(learnt)})" if learnt else ""
+    )
     return Fired(
         severity="error",
         headline=f"After {step} of {steps} steps {listed(evidence, trivial)} "
@@ -54,31 +56,34 @@ def _trivial(evidence: Evidence, trivial: Parts, learnt: Parts) -> Fired:
             Fact(name=f"{s.key} against {name}", value=s.value, limit=BEATEN * value, step=step)
             for found in trivial.values() for s in found for name, value in s.baselines.items()
         ),
-        curves=tuple(Shown(key=s.key, levels=dict(s.baselines)) for f in trivial.values() for s in f),
+        curves=tuple(
+            Shown(key=s.key, levels=dict(s.baselines)) for found in trivial.values() for s in found
+        ),
     )  # fmt: skip
 
 
 def _next(evidence: Evidence, trivial: Parts, learnt: Parts) -> tuple[str, Advice]:
     """The level decides what is asked next."""
     weighting = weighting_of(evidence)
-    if learnt and weighting:
+    constant = level_of(trivial) == "constant"
+    if weighting and (learnt or (constant and weighting.explains)):
         return weighting.cause, weighting.advice
     if learnt:
         return "this head alone does not learn: the input is used by the others", HEAD
-    if level_of(trivial) == "position":
+    if not constant:
         return (
             "the loss sits at the level of a predictor that knows only where events tend to be: "
             "the input is likely not used (B04 shows it)"
         ), INPUT
     return (
-        "the loss sits at the level of the best constant: the learning rate is wrong or the network "
-        "has collapsed"
+        "the loss sits at the level of the best constant: the learning rate is wrong, or the "
+        "network has collapsed"
     ), OPTIMISATION
 
 
 HEAD = Advice(
-    "Look at this head's weight in the loss and at its labels; start its last layer at the rate of "
-    "its classes.",
+    "Look at this head's weight in the loss and at its labels; start its last layer at the rate "
+    "of its classes.",
     change=(Turn("bias_init", values=(True,)),),
     study=(Turn("lr", times=(0.3, 3.0)),),
 )
@@ -97,11 +102,11 @@ RULE = Rule(
     title="The loss is trivial",
     judge=judge,
     needs="The parts of the loss, and the trivial baselines from the run's own loader.",
-    condition="The lowest smoothed value of the last K evaluations is no better than a constant or "
-    "position-only predictor, on validation and on training data.",
-    threshold="0.97 to 1.25 of a baseline, each part of the loss on its own; K = max(3, 10 % of the "
-    "evaluations), after 20 % of the steps",
+    condition="The lowest smoothed value of the last K evaluations is no better than a constant "
+    "or position-only predictor, on validation and on training data.",
+    threshold="0.97 to 1.25 of a baseline, each part of the loss on its own; K = max(3, 10 % of "
+    "the evaluations), after 20 % of the steps",
     source="specs/mdfed.md 1 and 7; Karpathy's input-independent baseline",
-    example="Frame head 0.409 and element head 0.383: constant 0.411 + 0.404, position 0.399 + 0.363.",
+    example="Heads at 0.409 and 0.383; constant 0.411 + 0.404, position 0.399 + 0.363.",
     explains=below("B03"),
 )

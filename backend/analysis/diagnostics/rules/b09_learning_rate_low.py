@@ -3,15 +3,27 @@
 Losses are judged above ``NEAR`` times the constant baseline only: nearer than that a healthy run
 waits too, and B03 speaks. The extrapolation is a straight line by the steps that are left, which
 is more than a falling learning rate will give, so the rule errs on the side of silence.
+
+It is a warning, as long as the run still finds something. With the leading metric at 0 the run is
+lost anyway (B01), and the rule is an error, so that the cause is named and not its symptom.
 """
 
 import numpy as np
 
+from backend.analysis.diagnostics.chain import below
 from backend.analysis.diagnostics.evidence import Curve, Evidence
 from backend.analysis.diagnostics.rule import Advice, Clear, Fired, Rule, Turn, Unknown, Verdict
-from backend.analysis.diagnostics.series import TREND, rate_share, slope, total_loss, trend, warm
+from backend.analysis.diagnostics.series import (
+    TREND,
+    rate_share,
+    slope,
+    tail,
+    total_loss,
+    trend,
+    warm,
+)
 from backend.analysis.text import plain
-from backend.core.diagnosis import Fact, Shown
+from backend.core.diagnosis import Fact, Severity, Shown
 
 LEAST = 1e-5
 """Median update over weights at the full learning rate; customary is 1e-3 (Karpathy)."""
@@ -30,12 +42,12 @@ def judge(evidence: Evidence) -> Verdict:
         return Unknown(f"less than {PROGRESS:.0%} of the planned steps are done")
     updates, losses = _updates(evidence), _losses(evidence)
     if isinstance(updates, Curve) and np.median(updates.values) < LEAST:
-        return _still(updates)
+        return _still(updates, _severity(evidence))
     if isinstance(losses, tuple):
         curve, baseline = losses
         end = _arrives(curve, evidence.steps or evidence.step)
         if _slow(curve, baseline, end):
-            return _late(curve, baseline, end)
+            return _late(curve, baseline, end, _severity(evidence))
     for missing in (updates, losses):
         if isinstance(missing, Unknown):
             return missing
@@ -73,8 +85,8 @@ def _losses(evidence: Evidence) -> tuple[Curve, float] | Unknown:
 
 def _arrives(curve: Curve, steps: int) -> float:
     """The loss at the last step if it goes on as in the newer half."""
-    newer = Curve(curve.steps[len(curve) // 2 :], curve.values[len(curve) // 2 :])
-    return float(np.median(newer.values[-3:])) + slope(newer) * (steps - int(curve.steps[-1]))
+    newer = tail(curve, len(curve) // 2)
+    return float(np.median(newer.values[-3:])) + slope(newer) * (steps - int(newer.steps[-2]))
 
 
 def _slow(curve: Curve, baseline: float, end: float) -> bool:
@@ -82,10 +94,16 @@ def _slow(curve: Curve, baseline: float, end: float) -> bool:
     return above and trend(curve.values) < -TREND and end > REACH * baseline
 
 
-def _still(updates: Curve) -> Fired:
+def _severity(evidence: Evidence) -> Severity:
+    headline = evidence.curve(evidence.headline)
+    lost = headline is not None and len(headline) and not headline.values.any()
+    return "error" if lost else "warning"
+
+
+def _still(updates: Curve, severity: Severity) -> Fired:
     ratio = float(np.median(updates.values))
     return Fired(
-        severity="warning",
+        severity=severity,
         headline=f"The learning rate is too low: a step changes the weights by {plain(ratio)} of "
         "their size",
         cause="steps this small do not move the weights in the time there is",
@@ -95,10 +113,10 @@ def _still(updates: Curve) -> Fired:
     )
 
 
-def _late(curve: Curve, baseline: float, end: float) -> Fired:
+def _late(curve: Curve, baseline: float, end: float, severity: Severity) -> Fired:
     now, step = float(curve.values[-1]), int(curve.steps[-1])
     return Fired(
-        severity="warning",
+        severity=severity,
         headline=f"The learning rate is too low: the loss falls steadily, but would end at "
         f"{end:.3f}, and a constant prediction gets {baseline:.3f}",
         cause="the loss goes down at every look, too slowly for the steps that are planned",
@@ -129,10 +147,11 @@ RULE = Rule(
     "above the constant baseline, and a straight line through its newer half ends above 0.97 of "
     "it.",
     threshold="1e-5; 0.97 of the constant baseline; 10 points after the warm-up and 15 % of the "
-    "steps.",
+    "steps. An error if the leading metric is 0 as well.",
     source="Update ratio about 1e-3: Karpathy, A Recipe for Training Neural Networks; SageMaker "
     "Debugger WeightUpdateRatio; ratios are divided by the learning rate's share of its peak, "
     "because the end of a cosine brings every healthy run to 1e-8.",
     example="With 1e-5 in place of 3e-3 the loss of a skeleton network stands at 1.26 after 160 "
     "steps; a constant prediction gets 0.83.",
+    explains=below("B09"),
 )

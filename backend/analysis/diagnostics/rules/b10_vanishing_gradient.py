@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from backend.analysis.diagnostics.chain import below
 from backend.analysis.diagnostics.evidence import Curve, Evidence, Floats
 from backend.analysis.diagnostics.rule import Advice, Clear, Fired, Rule, Unknown, Verdict
 from backend.analysis.diagnostics.series import rate_share, tail, warm
@@ -59,10 +60,8 @@ def _vanished(gone: list[str], courses: Mapping[str, Curve]) -> Fired:
 
 
 def _faded(courses: Mapping[str, Curve]) -> Verdict:
-    """The first part against the last; of one part nothing can be said but its size."""
+    """The first part against the last."""
     first, *_, last = (*courses, *courses)
-    if first == last:
-        return Clear()
     ratios = _ratio(courses[first].values, courses[last].values)
     if not (ratios < FADED).all():
         return Clear()
@@ -105,4 +104,5 @@ RULE = Rule(
     source="SageMaker Debugger VanishingGradient (1e-7); the ratio is our own.",
     example="Twelve stacked layers with sigmoid activations leave the first one a gradient that "
     "is a hundred thousand times smaller than the last one's.",
+    explains=below("B10"),
 )

@@ -6,14 +6,19 @@ the whole healthy bank of such runs would fail), so this alone is a remark. It i
 norm has also grown tenfold over the run's own earlier norm.
 """
 
+import math
+
 import numpy as np
 
+from backend.analysis.diagnostics.chain import below
 from backend.analysis.diagnostics.evidence import Curve, Evidence, Floats
 from backend.analysis.diagnostics.rule import Advice, Clear, Fired, Rule, Turn, Unknown, Verdict
 from backend.analysis.diagnostics.series import at, tail, warm
 from backend.analysis.text import plain
 from backend.core.diagnosis import Fact, Shown
+from backend.core.events import MetricsLogged
 
+NORM = "train/grad_norm"
 SPIKE = 100.0
 SPIKES = 3
 WINDOW = 20
@@ -29,19 +34,26 @@ OVERFLOWS = 0.05
 
 def judge(evidence: Evidence) -> Verdict:
     """Not finite, spikes, or clipped all the time."""
-    logged = evidence.curve("train/grad_norm")
-    if logged is None:
+    logged = _logged(evidence)
+    broken = [(step, norm) for step, norm in logged if not math.isfinite(norm)]
+    if len(broken) > len(logged) * (OVERFLOWS if _scaled(evidence) else 0):
+        return _nonfinite(*broken[0])
+    norms = evidence.curve(NORM)
+    if norms is None:
         return Unknown("the gradient's norm was not logged")
-    broken = ~np.isfinite(logged.values)
-    if broken.mean() > (OVERFLOWS if _scaled(evidence) else 0):
-        return _nonfinite(logged, broken)
-    norms = warm(evidence, Curve(logged.steps[~broken], logged.values[~broken]))
+    norms = warm(evidence, norms)
     if len(norms) <= BEFORE or norms.steps[-1] - norms.steps[0] < STEPS:
         return Unknown(f"fewer than {STEPS} steps after the warm-up")
     spikes = _spikes(norms)
     if spikes is not None:
         return _spiked(norms, spikes)
     return _clipped(evidence, norms)
+
+
+def _logged(evidence: Evidence) -> list[tuple[int, float]]:
+    """All norms with their steps, also what is no number, which curves leave out."""
+    told = evidence.all(MetricsLogged)
+    return [(event.step, event.metrics[NORM]) for event in told if NORM in event.metrics]
 
 
 def _scaled(evidence: Evidence) -> bool:
@@ -86,19 +98,17 @@ def _grew(values: Floats) -> bool:
     )
 
 
-def _nonfinite(norms: Curve, broken: "np.typing.NDArray[np.bool_]") -> Fired:
-    place = int(np.argmax(broken))
+def _nonfinite(step: int, norm: float) -> Fired:
     return Fired(
         severity="error",
-        headline=f"The gradient's norm is {norms.values[place]} at step {norms.steps[place]}",
+        headline=f"The gradient's norm is {norm} at step {step}",
         cause="a value on the way back is no number",
         sure="proven",
         advice=ADVICE,
-        evidence=(Fact(name="gradient norm", value=str(norms.values[place]),
-                       step=int(norms.steps[place])),),
-        curves=(Shown(key="train/grad_norm"),),
-        step=int(norms.steps[place]),
-    )  # fmt: skip
+        evidence=(Fact(name="gradient norm", value=str(norm), step=step),),
+        curves=(Shown(key=NORM),),
+        step=step,
+    )
 
 
 def _spiked(norms: Curve, places: list[int]) -> Fired:
@@ -115,7 +125,7 @@ def _spiked(norms: Curve, places: list[int]) -> Fired:
                  step=int(norms.steps[p]))
             for p in places
         ),
-        curves=(Shown(key="train/grad_norm", levels={"100 times the usual": SPIKE * usual}),),
+        curves=(Shown(key=NORM, levels={"100 times the usual": SPIKE * usual}),),
         step=int(norms.steps[places[-1]]),
     )  # fmt: skip
 
@@ -135,7 +145,7 @@ def _held_back(recent: Curve, clipped: float, limit: float, grew: bool) -> Fired
             Fact(name="share of clipped steps", value=clipped, limit=CLIPPED, step=step),
             Fact(name="median gradient norm", value=norm, limit=OVER * limit, step=step),
         ),
-        curves=(Shown(key="train/grad_norm", levels={"limit": limit}),),
+        curves=(Shown(key=NORM, levels={"limit": limit}),),
     )
 
 
@@ -158,4 +168,5 @@ RULE = Rule(
     "our own.",
     example="A loss that is multiplied by a million from one step on takes the norm from 0.6 to "
     "600,000.",
+    explains=below("B11"),
 )

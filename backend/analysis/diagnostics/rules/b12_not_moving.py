@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from backend.analysis.diagnostics.chain import below
 from backend.analysis.diagnostics.evidence import Evidence
 from backend.analysis.diagnostics.rule import Advice, Clear, Fired, Rule, Unknown, Verdict
 from backend.core.diagnosis import Fact, Shown
@@ -126,4 +127,5 @@ RULE = Rule(
     source="SageMaker Debugger UnchangedTensor; the plan beside the reality is our own.",
     example="An optimizer that is built before the encoder is unfrozen never moves it.",
     confirm=1,
-)  # fmt: skip
+    explains=below("B12"),
+)

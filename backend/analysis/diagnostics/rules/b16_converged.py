@@ -33,9 +33,10 @@ def judge(evidence: Evidence) -> Verdict:
 
 def _learnt(course: Course, evidence: Evidence) -> bool:
     """Above the trivial values that are known; without any, above nothing or its own start."""
-    name = course.key.partition("/")[2]
-    known = evidence.baselines(course.key.partition("/")[0])
-    trivial = [m[name] for m in known.metrics.values() if name in m] if known else []
+    split, _, name = course.key.partition("/")
+    known = evidence.baselines(split)
+    levels = (*known.metrics.values(), *known.losses.values()) if known else ()
+    trivial = [level[name] for level in levels if name in level]
     higher = evidence.direction(course.key) == "maximize"
     best = course.value(course.best)
     if higher:

@@ -18,6 +18,8 @@ SHARE = 0.3
 MORE = 1.5
 FITS = 0.8
 """R squared of the fit that a forecast needs."""
+FITTED = 5
+"""Values that three unknowns are fitted to."""
 REACH = 1.96
 
 
@@ -80,7 +82,7 @@ def extrapolate(course: Course, end: float) -> Forecast | None:
     start = int(np.argmin(course.values))
     t = course.curve.steps[start:].astype(np.float64)
     y = course.values[start:]
-    if len(y) < 5 or float(np.ptp(y)) == 0:
+    if len(y) < FITTED:
         return None
     t0, span = float(t[0]), float(t[-1] - t[0])
     try:
@@ -104,16 +106,13 @@ def _approach(t: Floats, a: float, b: float, tau: float) -> Floats:
     return np.asarray(a - b * np.exp(-t / tau))
 
 
-def _forecast(found: Floats, covariance: Floats, end: float, fits: float) -> Forecast | None:
+def _forecast(found: Floats, covariance: Floats, end: float, fits: float) -> Forecast:
     """The gain from the last evaluation, at 1, to ``end``."""
     _, b, tau = (float(v) for v in found)
     near, far = math.exp(-1 / tau), math.exp(-end / tau)
     gradient = np.array([0.0, near - far, b * (near / tau**2 - far * end / tau**2)])
-    error = float(gradient @ covariance @ gradient)
     gain = b * (near - far)
-    if not math.isfinite(error) or error < 0:
-        return None
-    reach = REACH * math.sqrt(error)
+    reach = REACH * math.sqrt(max(0.0, float(gradient @ covariance @ gradient)))
     return Forecast(gain, max(0.0, gain - reach), gain + reach, fits)
 
 

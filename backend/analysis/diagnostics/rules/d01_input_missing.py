@@ -39,12 +39,11 @@ def _missing(lacking: list[InputCensus]) -> Fired:
         sure="proven",
         advice=_advice(worst, severity),
         evidence=tuple(
-            Fact(name=f"missing {c.what} of '{c.split}'", value=float(c.expected - c.found), limit=0.0,
-                 step=0)
+            Fact(name=f"missing in '{c.split}'", value=float(c.expected - c.found), limit=0.0)
             for c in lacking
         ),
         step=0,
-    )  # fmt: skip
+    )
 
 
 def _severity(share: float) -> Severity:
@@ -56,9 +55,7 @@ def _severity(share: float) -> Severity:
 def _advice(census: InputCensus, severity: Severity) -> Advice:
     names = ", ".join(census.missing[:5])
     found = f" {census.elsewhere.rstrip('.')}." if census.elsewhere else ""
-    text = (
-        f"Correct the folder: {census.searched} was searched for {names or census.what}.{found}"
-    )
+    text = f"Correct the folder: {census.searched} was searched for {names or census.what}.{found}"
     if severity == "stop":
         return Advice(f"{text} No setting helps until the input is there: start no study.")
     rest = f"or leave the {percent(_share(census), 1)} out of the loss (mask)"

@@ -43,9 +43,10 @@ def judge(evidence: Evidence) -> Verdict:
 
 
 def _looked_at(quality: InputQuality) -> bool:
-    measured = (quality.nonfinite, quality.zero_frames, quality.zero_units, quality.outside,
-                quality.mismatched, quality.swapped, quality.integer)  # fmt: skip
-    return bool(quality.channels) or any(value is not None for value in measured)
+    measured = (quality.zero_frames, quality.zero_units, quality.outside, quality.mismatched,
+                quality.swapped, quality.integer)  # fmt: skip
+    told = any(value is not None for value in measured)
+    return bool(told or quality.channels or quality.nonfinite)
 
 
 def _noun(evidence: Evidence, split: str) -> str:
@@ -65,14 +66,16 @@ def _zeros(quality: InputQuality, noun: str) -> Iterator[_Fault]:
     empty, units, where = quality.zero_units or 0, quality.units, f"'{quality.split}'"
     if empty / units > ZERO_UNITS:
         yield _Fault(
-            f"{empty:,} of {units:,} {noun} of {where} are all zeros", f"all-zero {noun} in {where}",
-            empty / units, ZERO_UNITS, quality.examples.get("zero_units", ()), empty == units,
+            f"{empty:,} of {units:,} {noun} of {where} are all zeros",
+            f"all-zero {noun} in {where}", empty / units, ZERO_UNITS,
+            quality.examples.get("zero_units", ()), empty == units,
         )  # fmt: skip
     elif (quality.zero_frames or 0.0) > ZERO_FRAMES:
         share = quality.zero_frames or 0.0
         yield _Fault(
-            f"{percent(share)} of the frames of {where} are all zeros", f"all-zero frames in {where}",
-            share, ZERO_FRAMES, quality.examples.get("zero_frames", ()),
+            f"{percent(share)} of the frames of {where} are all zeros",
+            f"all-zero frames in {where}", share, ZERO_FRAMES,
+            quality.examples.get("zero_frames", ()),
         )  # fmt: skip
 
 
@@ -80,13 +83,16 @@ def _broken(quality: InputQuality, noun: str) -> Iterator[_Fault]:
     where = f"'{quality.split}'"
     told = {
         "nonfinite": (quality.nonfinite, "hold values that are no number"),
-        "integer": (quality.integer, "have whole numbers for coordinates, as after a careless cast"),
+        "integer": (
+            quality.integer,
+            "have whole numbers for coordinates, as after a careless cast",
+        ),
     }
     for name, (count, words) in told.items():
         if count:
             yield _Fault(
-                f"{count:,} of {quality.units:,} {noun} of {where} {words}", f"{name} {noun} in {where}",
-                float(count), 0.0, quality.examples.get(name, ()),
+                f"{count:,} of {quality.units:,} {noun} of {where} {words}",
+                f"{name} {noun} in {where}", float(count), 0.0, quality.examples.get(name, ()),
             )  # fmt: skip
 
 
@@ -141,7 +147,7 @@ def _example(fault: _Fault) -> str:
 def _advice(fault: _Fault, hopeless: bool) -> Advice:
     if hopeless:
         return Advice(
-            "Look at the input files and the folder they are read from, and extract them again. No "
+            "Look at the input files and their folder, and extract them again. No "
             "setting helps until the input is there: start no study."
         )
     seen = f" {fault.name}: {plain(fault.value)}, at most {plain(fault.limit)} is sound."

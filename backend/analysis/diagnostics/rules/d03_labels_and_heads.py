@@ -38,13 +38,13 @@ def judge(evidence: Evidence) -> Verdict:
 
 def _unread(census: LabelCensus) -> Iterator[_Fault]:
     """Labels of which nothing, or not all, is understood."""
-    share = census.empty / census.labels if census.labels else 0.0
+    share, where = census.empty / census.labels if census.labels else 0.0, f"'{census.split}'"
     if share > EMPTY:
         part = "element" if census.separator else "class"
         noun = "events" if census.separator else "labels"
         yield _Fault(
             "stop",
-            f"{percent(share)} of {census.labels:,} {noun} of '{census.split}' have no known {part}",
+            f"{percent(share)} of {census.labels:,} {noun} have no known {part} ({where})",
             f"labels of '{census.split}' without a known {part}", share, EMPTY, _reading(census),
         )  # fmt: skip
     elif census.unknown:
@@ -79,12 +79,14 @@ def _ill_fitting(census: LabelCensus) -> Iterator[_Fault]:
     limit = classes if head is None else head
     if census.highest is not None and census.highest >= limit:
         yield _Fault(
-            "stop", f"'{census.split}' has class id {census.highest}, but there are {limit} classes",
-            f"highest class id of '{census.split}'", float(census.highest), float(limit - 1), advice,
+            "stop",
+            f"'{census.split}' has class id {census.highest}, but there are {limit} classes",
+            "highest class id", float(census.highest), float(limit - 1), advice,
         )  # fmt: skip
     elif head is not None and head != classes:
         yield _Fault(
-            "error", f"the network has {head} outputs for the {classes} classes of '{census.split}'",
+            "error",
+            f"the network has {head} outputs for the {classes} classes of '{census.split}'",
             "outputs of the head", float(head), float(classes), advice,
         )  # fmt: skip
 
@@ -128,8 +130,8 @@ RULE = Rule(
     title="Labels and heads do not fit",
     judge=judge,
     needs="The labels as annotated, with the width of the network's head (DataSurveyed).",
-    condition="The head's width is not the number of classes, a class id is too high, label tokens "
-    "are unknown, labels have no known element, or a class has no training example.",
+    condition="The head's width is not the number of classes, a class id is too high, label "
+    "tokens are unknown, labels have no known element, or a class has no training example.",
     threshold="any; stop if more than 5 % of the labels have no known element or an id has no "
     "output; warning for unknown tokens and for classes in validation only; info for a class that "
     "never occurs",

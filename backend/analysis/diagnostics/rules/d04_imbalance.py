@@ -1,5 +1,6 @@
 """D04: events or classes are so rare in the sampled stream that the loss hardly asks for them."""
 
+from backend.analysis.diagnostics.confirm import confirmed
 from backend.analysis.diagnostics.evidence import Evidence
 from backend.analysis.diagnostics.rule import Advice, Clear, Fired, Rule, Turn, Unknown, Verdict
 from backend.analysis.diagnostics.rules import b01_metric_zero, b02_constant_class
@@ -63,13 +64,12 @@ def _imbalanced(
 def _nothing_found(evidence: Evidence) -> bool:
     """Is the metric at zero, or one class all that is predicted?"""
     return any(
-        isinstance(rule.judge(evidence), Fired) for rule in (b01_metric_zero, b02_constant_class)
+        isinstance(confirmed(module.RULE, evidence), Fired)
+        for module in (b01_metric_zero, b02_constant_class)
     )
 
 
-def _facts(
-    train: SampledLabels, weighting: Weighting | None, rare: list[str]
-) -> tuple[Fact, ...]:
+def _facts(train: SampledLabels, weighting: Weighting | None, rare: list[str]) -> tuple[Fact, ...]:
     facts = [
         Fact(name="positions with an event", value=train.positive / train.positions, limit=0.05),
         Fact(name="weight of an event in the loss", value=train.weight),
@@ -83,8 +83,8 @@ def _facts(
 
 
 TAIL = Advice(
-    "Sample the rare classes more often, or weigh them; a mean over classes is noisy where a class "
-    f"has under {FEW} examples.",
+    "Sample the rare classes more often, or weigh them; a mean over classes is noisy where a "
+    f"class has under {FEW} examples.",
     study=(Turn("balance"),),
 )
 
@@ -95,8 +95,8 @@ RULE = Rule(
     needs="The labels that the training's own loader yields, and their weight (DataSurveyed).",
     condition="Events are rare and carry little of the loss, or classes are rare or uneven.",
     threshold=f"under {percent(0.05)} of the positions and under {percent(0.25)} of the weight, "
-    f"q = w p / (w p + 1 - p); under {FEW} examples or {percent(RARE)}; ratio over {plain(RATIO)}; "
-    "info, a warning together with B01 or B02",
+    f"q = w p / (w p + 1 - p); under {FEW} examples or {percent(RARE)}; ratio over "
+    f"{plain(RATIO)}; info, a warning together with B01 or B02",
     source="specs/mdfed.md 6; SageMaker Debugger ClassImbalance for the ratio",
     example="3.6 % of the frames have an event; with weight 1 nothing is predicted.",
     confirm=1,

@@ -19,7 +19,7 @@ BONES = (
 """Joints of COCO that are connected: nose 0, eyes, ears, shoulders 5 6, elbows, wrists 9 10,
 hips 11 12, knees, ankles 15 16."""
 DILATIONS = (1, 2, 4)
-KERNEL = 5
+KERNEL = 9
 
 
 class EncoderSize(NamedTuple):
@@ -30,7 +30,7 @@ class EncoderSize(NamedTuple):
 
 
 SIZES = {
-    "tiny": EncoderSize((16, 16), 86),
+    "tiny": EncoderSize((16, 16), 80),
     "base": EncoderSize((64, 64, 64, 64, 128, 128, 128, 256, 256, 256), 256),
 }
 
@@ -50,7 +50,8 @@ class SkeletonEncoder(nn.Module):
         self.roots_norm = MaskedBatchNorm(PERSONS * ROOT)
         inputs = (CHANNELS, *size.channels[:-1])
         self.blocks = nn.ModuleList(map(GraphBlock, inputs, size.channels))
-        self.read = nn.Linear(JOINTS * size.channels[-1], size.person)
+        self.read = nn.Linear(JOINTS * size.channels[-1], size.person, bias=False)
+        self.read_norm = MaskedBatchNorm(size.person)
 
     def forward(self, batch: Batch) -> Tensor:
         """Features (B, T, width)."""
@@ -67,7 +68,7 @@ class SkeletonEncoder(nn.Module):
         valid = batch.valid.repeat_interleave(PERSONS, dim=0)
         for block in self.blocks:
             x = block(x, valid)
-        read = torch.relu(self.read(x.flatten(2))) * valid[..., None]
+        read = torch.relu(self.read_norm(self.read(x.flatten(2)), valid))
         return read.view(windows, PERSONS, frames, -1).transpose(1, 2)
 
 

@@ -18,11 +18,13 @@ LEAST_RATE = 1e-3
 
 class Outputs(NamedTuple):
     """Logits of background and event (B, T, 2) and of elements (B, T, K). ``refined`` are those
-    of the context module at the labelled events; None without one."""
+    of the context module at the labelled events; None without one. ``features`` (B, T, d) are
+    what the heads saw."""
 
     event_logits: Tensor
     element_logits: Tensor
     refined: Refined | None = None
+    features: Tensor | None = None
 
 
 class TemporalHead(nn.Module):
@@ -48,7 +50,7 @@ class TemporalHead(nn.Module):
 class MdFed(nn.Module):
     """``encoder`` maps a batch to (B, T, ``encoder.width``).
 
-    The heads start close to 0, so that an untrained network is as good as one that guesses.
+    The heads have no bias at the start, so an untrained network is as good as one that guesses.
     """
 
     def __init__(self, encoder: nn.Module, temporal: TemporalHead, elements: int,
@@ -59,7 +61,6 @@ class MdFed(nn.Module):
         self.lcl = nn.Linear(temporal.width, 2)
         self.mlc = nn.Linear(temporal.width, elements)
         for head in (self.lcl, self.mlc):
-            nn.init.normal_(head.weight, std=0.01)
             nn.init.zeros_(head.bias)
         self.ctx = Context(elements) if context else None
 
@@ -72,7 +73,8 @@ class MdFed(nn.Module):
         """Logits of every frame."""
         features = self.features(batch)
         event, elements = self.lcl(features), self.mlc(features)
-        return Outputs(event, elements, self.refine(elements, batch, batch.coarse == 1))
+        refined = self.refine(elements, batch, batch.coarse == 1)
+        return Outputs(event, elements, refined, features)
 
     def refine(self, elements: Tensor, batch: Batch, events: Tensor) -> Refined | None:
         """Element logits (B, T, K) after the context of ``events`` (B, T) bool."""

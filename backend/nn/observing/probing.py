@@ -1,0 +1,34 @@
+"""The input permutation probe: when it is due, and that it leaves no trace."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+EARLY = 0.25
+"""The share of the planned steps after which the input is probed first; then at the end."""
+
+
+def probe_due(step: int, steps: int, probed: bool) -> bool:
+    """Is the input to be probed with the validation after ``step``?"""
+    return step >= steps or (not probed and step >= EARLY * steps)
+
+
+def spread(count: int, samples: int) -> list[int]:
+    """At most ``samples`` of ``count`` places, at even distances: neighbours are often alike."""
+    taken = min(count, samples)
+    return [at * count // taken for at in range(taken)]
+
+
+@contextmanager
+def undisturbed(device: torch.device) -> Iterator[None]:
+    """Leave every generator as it was, whatever is drawn inside."""
+    before = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        try:
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])

@@ -1,0 +1,83 @@
+"""What a training is about to do, in optimizer steps, and what its data is. No torch."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from backend.core.evidence import DataSurvey, TrainingPlan
+from backend.datasets.survey import Picture, Pictures, survey_pictures
+from backend.scoring.detection.yolo_labels import TOLERANCE, Row
+from backend.trainers.yolo.dataset import Example, Split
+from backend.trainers.yolo.spec import YoloConfig
+
+CLIP = 10.0
+"""The highest norm of the gradient, which Ultralytics has fixed."""
+
+
+def plan_of(
+    config: YoloConfig, images: int, nominal_batch: int, losses: tuple[str, ...]
+) -> TrainingPlan:
+    """``nominal_batch`` are the images that an optimizer step gathers after the warm-up."""
+    batches = math.ceil(images / config.batch)
+    warm = _warmup(config, batches)
+    steps = list(_steps(config, batches, nominal_batch, warm))
+    due = range(config.val_period, config.epochs + 1, config.val_period)
+    how = {"reduction": "mean over batches"}
+    return TrainingPlan(
+        steps=len(steps),
+        steps_per_epoch=max(round(len(steps) / config.epochs), 1),
+        warmup_steps=sum(place <= warm for place in steps) if warm else 0,
+        validations=len({*due, config.epochs}),
+        first_validation=sum(place < due[0] * batches for place in steps) if due else None,
+        clip=CLIP,
+        losses=losses,
+        loaders={"train": how, "val": how},
+    )
+
+
+def survey_of(splits: tuple[Split, ...], head: int) -> DataSurvey:
+    """The data before the first step. ``head``: how many classes the network has."""
+    return survey_pictures([_pictures(split) for split in splits], head)
+
+
+def _steps(config: YoloConfig, batches: int, nominal: int, warm: int) -> Iterator[int]:
+    """The batches (counted through, from 0) after which Ultralytics takes an optimizer step:
+    while it warms up it gathers fewer."""
+    most = min(max(round(nominal / config.batch), 1), batches * config.epochs)
+    gathered, last = most, -1
+    for place in range(batches * config.epochs):
+        if warm and place <= warm:
+            gathered = max(1, int(np.interp(place, [0, warm], [1, most]).round()))
+        if place - last >= gathered:
+            last = place
+            yield place
+
+
+def _warmup(config: YoloConfig, batches: int) -> int:
+    """Batches of warm-up: the last epoch has none."""
+    return round(min(config.optimizer.warmup_epochs, max(config.epochs - 1, 0)) * batches)
+
+
+def _pictures(split: Split) -> Pictures:
+    skipped = (told.removesuffix(")").rpartition(" (") for told in split.skipped)
+    return Pictures(
+        split=split.split,
+        searched=str(split.data),
+        classes=split.names,
+        pictures=[_picture(example) for example in split.examples],
+        left_out={name: reason for name, _, reason in skipped},
+        outside=sum(_outside(row) for e in split.examples for row in e.labels.rows),
+        boxes=split.instances,
+    )
+
+
+def _picture(example: Example) -> Picture:
+    labels = [row[0] for row in example.labels.rows]
+    return Picture(example.image, example.name, example.digest, labels)
+
+
+def _outside(row: Row) -> bool:
+    """Does a box reach over the border by more than rounding?"""
+    _, x, y, w, h = row
+    return min(x - w / 2, y - h / 2) < -TOLERANCE or max(x + w / 2, y + h / 2) > 1 + TOLERANCE

@@ -1,0 +1,219 @@
+"""Real trainings of MD-FED with one fault in each: the rules name it."""
+
+import pickle
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch.optim import Optimizer
+
+from backend.analysis.comparison import compare
+from backend.analysis.diagnostics.engine import diagnose
+from backend.core.comparisons import Contender
+from backend.core.events import CheckpointSaved, Evaluated
+from backend.runner.training import NoWatch, Training
+from backend.synthetic.skeletons import write_spotting
+from backend.trainers.mdfed.distillation import Distillation
+from backend.trainers.mdfed.learner import Learner
+from backend.trainers.mdfed.spec import MdFedConfig
+from backend.trainers.mdfed.training import build
+from tests.support.induced import EachStep, Induced, run
+
+Change = Callable[[Training], Training]
+NOWHERE = {"skeletons.pose_dir": "/nowhere", "skeletons.missing": "zeros"}
+RATE = "runner.optimizer.lr.all"
+
+
+def spoilt(
+    config: MdFedConfig, folder: Path, change: Change = lambda training: training, **keys: object
+) -> Induced:
+    """A training with a fault."""
+    folder.mkdir(exist_ok=True)
+    keyed = {key.replace("__", "."): value for key, value in keys.items()}
+    return run(change(build(config.replace(keyed), folder)), folder)
+
+
+@pytest.fixture(scope="module")
+def blind(smallest: MdFedConfig, tmp_path_factory: pytest.TempPathFactory) -> Induced:
+    """R1: no skeletons, each replaced by zeros, and a learning rate that finds the level soon."""
+    fast = {RATE: 0.01, "runner.schedule.name": "constant", "epochs": 12, "runner.batch": 16,
+            "clips.per_epoch": 64}  # fmt: skip
+    return spoilt(smallest.replace(NOWHERE | fast), tmp_path_factory.mktemp("blind"))
+
+
+@pytest.mark.rule("D01")
+def test_without_skeletons_the_headline_names_them(blind: Induced) -> None:
+    assert (blind.head.rule, blind.head.severity) == ("D01", "stop")
+    assert "32 of 32 skeleton files of 'train' are missing in /nowhere" in blind.head.headline
+    assert blind.diagnosis.verdict.startswith("not learning: 32 of 32 skeleton files")
+
+
+@pytest.mark.rule("B01", "B02", "B03", "B04", "B18")
+@pytest.mark.parametrize("rule", ["B01", "B02", "B03", "B04", "B18"])
+def test_what_follows_from_missing_skeletons_is_seen_and_explained(
+    blind: Induced, rule: str
+) -> None:
+    assert rule in {finding.rule for finding in blind.diagnosis.also_seen}
+    assert rule in blind.head.silenced
+
+
+def test_missing_skeletons_and_a_rate_too_low_are_the_skeletons(
+    smallest: MdFedConfig, tmp_path: Path
+) -> None:
+    found = spoilt(smallest.replace(NOWHERE | {RATE: 1e-5}), tmp_path, epochs=6)
+    assert found.head.rule == "D01"
+
+
+def test_zeros_and_a_rate_too_low_are_the_zeros(
+    smallest: MdFedConfig, rallies: Path, tmp_path: Path
+) -> None:
+    zeros = Path(shutil.copytree(rallies / "skeletons", tmp_path / "zeros"))
+    for path in zeros.iterdir():
+        content = pickle.loads(path.read_bytes())
+        path.write_bytes(pickle.dumps(content | {"keypoint": content["keypoint"] * 0}))
+    config = smallest.replace({"skeletons.pose_dir": zeros, RATE: 1e-5})
+    assert spoilt(config, tmp_path / "work", epochs=4).head.rule == "D02"
+
+
+@pytest.mark.rule("B08")
+def test_a_rate_a_hundred_times_too_high(smallest: MdFedConfig, tmp_path: Path) -> None:
+    found = spoilt(smallest.replace({RATE: 0.3}), tmp_path, epochs=7)
+    assert found.head.rule == "B08"
+    assert found.diagnosis.verdict == "not learning: the learning rate is too high (B08)"
+
+
+@pytest.mark.rule("B05")
+def test_a_warm_up_to_a_rate_at_which_the_loss_runs_away(
+    smallest: MdFedConfig, tmp_path: Path
+) -> None:
+    config = smallest.replace({RATE: 1.0, "runner.schedule.warmup_steps": 16})
+    found = spoilt(config, tmp_path, epochs=7)
+    assert "B05" in found.seen
+    assert found.head.rule in {"B05", "B08"}
+
+
+@pytest.mark.rule("B06")
+def test_one_key_point_that_is_no_number(
+    smallest: MdFedConfig, rallies: Path, tmp_path: Path
+) -> None:
+    damaged = Path(shutil.copytree(rallies / "skeletons", tmp_path / "damaged"))
+    path = max(damaged.glob("match001*.pkl"), key=lambda file: file.stat().st_size)
+    content = pickle.loads(path.read_bytes())
+    content["keypoint"][0, ::8, 5] = np.nan
+    path.write_bytes(pickle.dumps(content))
+    found = spoilt(smallest.replace({"skeletons.pose_dir": damaged}), tmp_path / "work")
+    assert (found.head.rule, found.head.severity) == ("B06", "stop")
+    assert "the input 'joints' is no number" in found.head.headline
+    assert path.stem in found.head.headline, "the clip is named"
+    assert "D02" in found.seen
+    assert "the loss is nan" in found.error
+
+
+@pytest.mark.rule("B07")
+def test_four_clips_learnt_by_heart(smallest: MdFedConfig, tmp_path: Path) -> None:
+    data = write_spotting(tmp_path / "data", train=4, val=8, holdout=1)
+    config = smallest.replace({
+        "data": data, "model.dropout": 0, "runner.schedule.name": "constant", "epochs": 15,
+        "clips.per_epoch": 64, RATE: 5e-3,
+    })  # fmt: skip
+    found = spoilt(config, tmp_path / "work")
+    assert "B07" in found.seen
+    assert "while the training loss still falls" in found.seen["B07"].headline
+
+
+@pytest.mark.rule("B09")
+def test_a_rate_a_hundred_times_too_low(smallest: MdFedConfig, tmp_path: Path) -> None:
+    found = spoilt(smallest.replace({RATE: 1e-5}), tmp_path, epochs=6)
+    assert "B09" in found.seen
+    assert "would end at" in found.seen["B09"].headline
+
+
+@pytest.mark.rule("B12")
+def test_an_encoder_that_was_locked_behind_the_plan_s_back(
+    smallest: MdFedConfig, tmp_path: Path
+) -> None:
+    def change(training: Training) -> Training:
+        encoder = training.model.get_submodule("network.encoder")
+        return replace(training, watch=EachStep(lambda point: encoder.requires_grad_(False)))
+
+    found = spoilt(smallest, tmp_path, change)
+    assert found.head.rule == "B12"
+    assert "encoder cannot train" in found.head.headline
+    assert "requires_grad is False" in found.head.headline + found.head.cause
+
+
+@pytest.mark.rule("B12")
+def test_an_optimizer_that_was_built_without_the_classifier(
+    smallest: MdFedConfig, tmp_path: Path
+) -> None:
+    class TooEarly(NoWatch):
+        def __init__(self, training: Training) -> None:
+            self.left_out = {id(p) for p in training.model.get_submodule("network.mlc").parameters()}
+
+        def began(self, optimizer: Optimizer) -> None:
+            for group in optimizer.param_groups:
+                group["params"] = [p for p in group["params"] if id(p) not in self.left_out]
+
+    found = spoilt(smallest, tmp_path, lambda t: replace(t, watch=TooEarly(t)))
+    assert found.head.rule == "B12"
+    assert "mlc cannot train" in found.head.headline
+
+
+@pytest.mark.rule("B13")
+def test_a_teacher_in_training_mode(
+    trained: tuple[Path, list[object]], smallest: MdFedConfig, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    best = best_of(trained)
+    config = smallest.replace({"stage": 2, "model.pretrained": best, "model.context": True})
+    config = config.replace({"clips.per_epoch": 16, "diagnostics.probe": 0})
+    assert "B13" in spoilt(config, tmp_path / "sound").diagnosis.clear
+
+    def change(training: Training) -> Training:
+        assert isinstance(training.model, Learner)
+        criterion = training.model.criterion
+        assert isinstance(criterion, Distillation)
+        watch = EachStep(lambda point: criterion.teacher.train())
+        return replace(training, watch=watch)
+
+    found = spoilt(config, tmp_path / "spoilt", change)
+    assert (found.head.rule, found.head.severity) == ("B13", "error")
+    assert "Frozen module in training mode: criterion.teacher" in found.head.headline
+    moved = {str(f.value) for f in found.head.evidence if f.name == "changed"}
+    assert any("running_mean" in name for name in moved)
+
+
+@pytest.mark.rule("B15")
+def test_two_seeds_of_one_config_show_no_difference(
+    smallest: MdFedConfig, tmp_path: Path
+) -> None:
+    ended = [spoilt(smallest, tmp_path / str(seed), seed=seed) for seed in (1, 2)]
+    sides = [contender(one, smallest.replace({"seed": seed})) for seed, one in enumerate(ended, 1)]
+    reports = [one.evidence.report.report for one in ended if one.evidence.report]
+    verdicts = []
+    for a, b in ((0, 1), (1, 0)):
+        compared = compare(
+            key="c", created=0.0, contenders=(sides[a], sides[b]), target=(reports[a], reports[b])
+        )
+        assert compared.headline.verdict != "better" or compared.headline.delta
+        evidence = replace(ended[b].evidence, comparisons=(compared,))
+        seen = {f.rule: f for f in diagnose(evidence).findings}
+        verdicts.append(seen["B15"].headline if "B15" in seen else "")
+    assert any("No difference shown" in said for said in verdicts)
+
+
+def best_of(trained: tuple[Path, list[object]]) -> Path:
+    """The best checkpoint of a training."""
+    work, events = trained
+    saved = [e.checkpoint for e in events if isinstance(e, CheckpointSaved) and e.best]
+    return work / saved[-1].path
+
+
+def contender(ended: Induced, config: MdFedConfig) -> Contender:
+    saved = [e.checkpoint for e in ended.events if isinstance(e, CheckpointSaved)][-1]
+    return Contender(
+        label=f"seed {config.seed}", checkpoint=saved, trainer="mdfed", params=config.flat()
+    )
