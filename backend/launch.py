@@ -351,8 +351,7 @@ def evaluate(
     except BaseException:
         shutil.rmtree(folder)
         raise
-    answer = folder / "reports.json"
-    if not answer.exists():
+    if not (answer := folder / "reports.json").exists():
         raise TrainingError(_obituary(work, process.exitcode))
     try:
         return _reports(json.loads(answer.read_text(encoding="utf-8")))

@@ -146,7 +146,12 @@ def slim(event: Event) -> Event:
         kept = {k: v for k, v in event.metrics.items() if not k.startswith(("moe/", "cost/"))}
         return event.model_copy(update={"metrics": kept})
     if isinstance(event, ExpertsObserved):
-        bare = {"losses": (), "train_losses": (), "per_class": {}, "solo_ap": None}
+        bare: dict[str, object] = {
+            "losses": (),
+            "train_losses": (),
+            "per_class": {},
+            "solo_ap": None,
+        }
         return event.model_copy(update={"report": event.report.model_copy(update=bare)})
     return event
 

@@ -123,11 +123,12 @@ def _hands(strokes: Sequence[_Stroke], motion: Motion, times: Floats) -> tuple[F
 
 def _other_hand(stroke: _Stroke, motion: Motion) -> Floats:
     """On the racket, or out for balance: high in a forehand, low in a backhand of one hand."""
-    if stroke.hit.side != "bh":
-        return np.array(_WAITING["other"]) + motion.amplitude * _BALANCE_HIGH
-    if motion.two_handed and stroke.hit.shot in ("gs", "lob"):
-        return stroke.hand + _SECOND_HAND
-    return np.array(_WAITING["other"]) + motion.amplitude * _BALANCE_LOW
+    if stroke.hit.side == "bh" and motion.two_handed and stroke.hit.shot in ("gs", "lob"):
+        second: Floats = stroke.hand + _SECOND_HAND
+        return second
+    out = _BALANCE_LOW if stroke.hit.side == "bh" else _BALANCE_HIGH
+    balanced: Floats = np.array(_WAITING["other"]) + motion.amplitude * out
+    return balanced
 
 
 def _set_legs(

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -49,7 +50,7 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], None]]]:
             yield f"severity {ast.unparse(severity)} changed", _graver
     if isinstance(node, ast.Assign) and _is_threshold(node):
         for factor in FACTORS:
-            yield f"'{ast.unparse(node)}' times {factor:g}", lambda n, f=factor: _scale(n, f)
+            yield f"'{ast.unparse(node)}' times {factor:g}", partial(_scale, factor=factor)
 
 
 def _never(node: ast.If) -> None:
@@ -164,4 +165,4 @@ def _calls(test: FunctionType) -> Iterator[Callable[[], object]]:
             sets = [s | dict(zip(names, row, strict=True)) for s in sets for row in rows]
     for parameters in sets:
         if set(inspect.signature(test).parameters) == set(parameters):
-            yield lambda parameters=parameters: test(**parameters)
+            yield partial(test, **parameters)

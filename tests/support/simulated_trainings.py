@@ -5,11 +5,12 @@ noise that grows (the specification, section 9). A fault is a change to a sound 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import combinations
+from itertools import permutations
+from typing import Any
 
 import numpy as np
 
-from backend.analysis.diagnostics.chain import depth
+from backend.analysis.diagnostics.chain import below
 from backend.core.events import Event, NonfiniteSeen
 from tests.support.evidence_made import (
     PARTS,
@@ -201,7 +202,7 @@ def stuck(made: Made, generator: Generator) -> Made:
 
 def thawing(made: Made, generator: Generator) -> Made:
     """B13: a frozen module stands in training mode."""
-    told = {"thawed": ("teacher.bn.running_mean",), "training": ("teacher",)}
+    told: dict[str, Any] = {"thawed": ("teacher.bn.running_mean",), "training": ("teacher",)}
     return made.replace(
         observers=(lambda _, step: movement(step, step - made.per_epoch, **told),
                    *made.observers[1:])
@@ -217,10 +218,8 @@ FAULTS: Mapping[str, Fault] = {
 
 
 def pairs() -> Iterator[tuple[str, str]]:
-    """Two faults of different depth in the chain of causes, the root first."""
-    for one, two in combinations(sorted(FAULTS, key=depth), 2):
-        if depth(one) < depth(two):
-            yield one, two
+    """Two faults of which one explains the other, the root first."""
+    return ((root, other) for root, other in permutations(FAULTS, 2) if other in below(root))
 
 
 def with_pair(made: Made, root: str, other: str, generator: Generator) -> Made:

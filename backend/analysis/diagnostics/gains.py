@@ -74,9 +74,10 @@ def course_of(evidence: Evidence) -> Course | Unknown:
 
 
 def gain(course: Course) -> float:
-    """How much better the best of the newest fifth is than the best before."""
-    count = course.newest(SHARE)
-    return float(course.values[-count:].max() - course.values[:-count].max())
+    """How much better it has become since the first of the newest fifth, at its best: five
+    evaluations are four gains."""
+    after = course.newest(SHARE) - 1
+    return float(course.values[-after:].max() - course.values[:-after].max())
 
 
 def settled(course: Course) -> bool:

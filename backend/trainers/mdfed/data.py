@@ -134,13 +134,19 @@ class Cutter:
 class Windows:
     """Windows at random, for training: a clip as likely as it is long, each start as any other.
 
-    Randomness is that of ``random``, which the Runner seeds for each sample.
+    Randomness is that of ``random``, which the Runner seeds for each sample. ``others`` are the
+    poses of other splits, wanted later: what is wrong with them is said before the first step.
     """
 
     def __init__(
-        self, split: SpottingSplit, config: MdFedConfig, poses: Poses | None = None
+        self,
+        split: SpottingSplit,
+        config: MdFedConfig,
+        poses: Poses | None = None,
+        others: Sequence[Poses] = (),
     ) -> None:
         self.cutter = Cutter(split, config, poses, config.clips.dilation)
+        self._others = tuple(others)
         lengths = [clip.num_frames for clip in split.clips]
         self._upto = list(accumulate(lengths))
         step = config.clips.length * config.clips.stride
@@ -154,8 +160,9 @@ class Windows:
         return self.cutter.cut(self.draw(random.random))
 
     def set_epoch(self, epoch: int) -> None:
-        """Poses are read before the loader's processes are forked."""
-        self.cutter.poses.fill()
+        """Poses are read before the loader's processes are forked. Raises DataError."""
+        for poses in (self.cutter.poses, *self._others):
+            poses.fill()
 
     def draw(self, chance: Callable[[], float]) -> Place:
         """A place at random; ``chance`` gives numbers from 0 to below 1."""

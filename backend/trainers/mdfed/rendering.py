@@ -34,18 +34,29 @@ def render(
     ``image`` is (height, width) of what the joints are measured in: the view of a player who was
     never found. Limbs with a joint of score 0 are left out.
     """
+    keypoint, score = _finite(keypoint, score)
     return _drawn(keypoint, score, _views(keypoint, score, image), size)
 
 
 def frames_of(skeleton: Skeleton, indices: Sequence[int], size: int) -> NDArray[np.float32]:
     """Frames ``indices`` of the clip, float32 (T, 3, size, size) in 0..1; black outside of it."""
-    views = _views(skeleton.keypoint, skeleton.score, skeleton.image)
+    keypoint, score = _finite(skeleton.keypoint, skeleton.score)
+    views = _views(keypoint, score, skeleton.image)
     wanted = np.asarray(indices, dtype=np.int64)
-    inside = (wanted >= 0) & (wanted < skeleton.keypoint.shape[1])
+    inside = (wanted >= 0) & (wanted < keypoint.shape[1])
     frames = np.zeros((len(wanted), 3, size, size), np.float32)
-    joints, score = skeleton.keypoint[:, wanted[inside]], skeleton.score[:, wanted[inside]]
-    frames[inside] = _drawn(joints, score, views, size).transpose(0, 3, 1, 2) / np.float32(255)
+    shown = wanted[inside]
+    drawn = _drawn(keypoint[:, shown], score[:, shown], views, size)
+    frames[inside] = drawn.transpose(0, 3, 1, 2) / np.float32(255)
     return frames
+
+
+def _finite(
+    keypoint: NDArray[np.float32], score: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A joint that is nowhere counts as missing."""
+    finite = np.asarray(np.isfinite(keypoint).all(axis=-1))
+    return np.where(finite[..., None], keypoint, 0), np.where(finite, score, 0)
 
 
 def _views(

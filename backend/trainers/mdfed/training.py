@@ -43,8 +43,8 @@ def build(config: MdFedConfig, work_dir: Path) -> Training:
         if not split.labels.labels:
             raise DataError(f"{split.source}: no event in any clip, so there is nothing to learn")
     labels = sampled_table(splits[0], config)
-    windows = Windows(splits[0], config)
     tiles = Tiles(splits[1], config)
+    windows = Windows(splits[0], config, others=(tiles.cutter.poses,))
     seed_model(config.seed)
     saved = read_pretrained(config)
     learner, notes = _learner(config, splits[0], labels, saved)

@@ -47,3 +47,10 @@ def trained(
     events: list[Event] = []
     MdFedTrainer(smallest.replace({"model.context": True}), work).fit(events.append, Never())
     return work, events
+
+
+@pytest.fixture(scope="session")
+def few(smallest: MdFedConfig, tmp_path_factory: pytest.TempPathFactory) -> MdFedConfig:
+    """4 clips to train on, 10 to validate."""
+    folder = tmp_path_factory.mktemp("few") / "data"
+    return smallest.replace({"data": write_spotting(folder, train=4, val=10, holdout=1)})

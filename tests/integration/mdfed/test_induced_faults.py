@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from torch.optim import Optimizer
 
-from backend.analysis.comparison import compare
+from backend.analysis.comparison import ComparisonSettings, compare
 from backend.analysis.diagnostics.engine import diagnose
 from backend.core.comparisons import Contender
-from backend.core.events import CheckpointSaved, Evaluated
+from backend.core.events import CheckpointSaved, Evaluated, Event
+from backend.core.records import EvalReport
 from backend.runner.training import NoWatch, Training
-from backend.synthetic.skeletons import write_spotting
-from backend.trainers.mdfed.distillation import Distillation
 from backend.trainers.mdfed.learner import Learner
 from backend.trainers.mdfed.spec import MdFedConfig
 from backend.trainers.mdfed.training import build
@@ -41,7 +40,7 @@ def blind(smallest: MdFedConfig, tmp_path_factory: pytest.TempPathFactory) -> In
     """R1: no skeletons, each replaced by zeros, and a learning rate that finds the level soon."""
     fast = {RATE: 0.01, "runner.schedule.name": "constant", "epochs": 12, "runner.batch": 16,
             "clips.per_epoch": 64}  # fmt: skip
-    return spoilt(smallest.replace(NOWHERE | fast), tmp_path_factory.mktemp("blind"))
+    return spoilt(smallest.replace({**NOWHERE, **fast}), tmp_path_factory.mktemp("blind"))
 
 
 @pytest.mark.rule("D01")
@@ -89,10 +88,10 @@ def test_a_rate_a_hundred_times_too_high(smallest: MdFedConfig, tmp_path: Path) 
 def test_a_warm_up_to_a_rate_at_which_the_loss_runs_away(
     smallest: MdFedConfig, tmp_path: Path
 ) -> None:
-    config = smallest.replace({RATE: 1.0, "runner.schedule.warmup_steps": 16})
-    found = spoilt(config, tmp_path, epochs=7)
-    assert "B05" in found.seen
-    assert found.head.rule in {"B05", "B08"}
+    config = smallest.replace({RATE: 1.0, "runner.schedule.warmup_steps": 8})
+    found = spoilt(config, tmp_path, epochs=8)
+    assert "The training loss rose from " in found.seen["B05"].headline
+    assert found.head.rule == "B08", "it says why"
 
 
 @pytest.mark.rule("B06")
@@ -113,14 +112,13 @@ def test_one_key_point_that_is_no_number(
 
 
 @pytest.mark.rule("B07")
-def test_four_clips_learnt_by_heart(smallest: MdFedConfig, tmp_path: Path) -> None:
-    data = write_spotting(tmp_path / "data", train=4, val=8, holdout=1)
-    config = smallest.replace({
-        "data": data, "model.dropout": 0, "runner.schedule.name": "constant", "epochs": 15,
-        "clips.per_epoch": 64, RATE: 5e-3,
+def test_four_clips_learnt_by_heart(few: MdFedConfig, tmp_path: Path) -> None:
+    config = few.replace({
+        "model.dropout": 0, "runner.schedule.name": "constant", "epochs": 24,
+        "clips.per_epoch": 16, RATE: 5e-3, "runner.validation.interval": 2,
+        "runner.log_interval": 10,
     })  # fmt: skip
-    found = spoilt(config, tmp_path / "work")
-    assert "B07" in found.seen
+    found = spoilt(config, tmp_path)
     assert "while the training loss still falls" in found.seen["B07"].headline
 
 
@@ -164,52 +162,58 @@ def test_an_optimizer_that_was_built_without_the_classifier(
 
 @pytest.mark.rule("B13")
 def test_a_teacher_in_training_mode(
-    trained: tuple[Path, list[object]], smallest: MdFedConfig, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    best = best_of(trained)
-    config = smallest.replace({"stage": 2, "model.pretrained": best, "model.context": True})
-    config = config.replace({"clips.per_epoch": 16, "diagnostics.probe": 0})
-    assert "B13" in spoilt(config, tmp_path / "sound").diagnosis.clear
+    trained: tuple[Path, list[Event]], few: MdFedConfig, tmp_path: Path
+) -> None:
+    """The public code's fault in stage 2, and acceptance check 7."""
 
     def change(training: Training) -> Training:
         assert isinstance(training.model, Learner)
-        criterion = training.model.criterion
-        assert isinstance(criterion, Distillation)
-        watch = EachStep(lambda point: criterion.teacher.train())
-        return replace(training, watch=watch)
+        teacher = training.model.criterion.get_submodule("teacher")
+        return replace(training, watch=EachStep(lambda point: teacher.train()))
 
-    found = spoilt(config, tmp_path / "spoilt", change)
+    config = few.replace({
+        "stage": 2, "model.pretrained": best_of(trained), "model.context": True, "epochs": 1,
+        "clips.per_epoch": 16, "diagnostics.probe": 0,
+    })  # fmt: skip
+    found = spoilt(config, tmp_path, change)
     assert (found.head.rule, found.head.severity) == ("B13", "error")
-    assert "Frozen module in training mode: criterion.teacher" in found.head.headline
+    assert "Frozen module in training mode: criterion" in found.head.headline
     moved = {str(f.value) for f in found.head.evidence if f.name == "changed"}
-    assert any("running_mean" in name for name in moved)
+    assert any("teacher" in name and "running_mean" in name for name in moved)
 
 
 @pytest.mark.rule("B15")
-def test_two_seeds_of_one_config_show_no_difference(
-    smallest: MdFedConfig, tmp_path: Path
-) -> None:
-    ended = [spoilt(smallest, tmp_path / str(seed), seed=seed) for seed in (1, 2)]
-    sides = [contender(one, smallest.replace({"seed": seed})) for seed, one in enumerate(ended, 1)]
-    reports = [one.evidence.report.report for one in ended if one.evidence.report]
-    verdicts = []
-    for a, b in ((0, 1), (1, 0)):
+def test_two_seeds_of_one_config_show_no_difference(few: MdFedConfig, tmp_path: Path) -> None:
+    """Whichever is called the better one (acceptance check 10)."""
+    seeds = [few.replace({"seed": seed, "diagnostics.probe": 0}) for seed in (1, 2)]
+    ended = [spoilt(config, tmp_path / f"{config.seed}") for config in seeds]
+    said = []
+    for old, new in ((0, 1), (1, 0)):
         compared = compare(
-            key="c", created=0.0, contenders=(sides[a], sides[b]), target=(reports[a], reports[b])
+            key="seeds",
+            created=0.0,
+            contenders=(contender(ended[old], seeds[old]), contender(ended[new], seeds[new])),
+            target=(report_of(ended[old]), report_of(ended[new])),
+            settings=ComparisonSettings(primary="ap_frame"),
         )
-        assert compared.headline.verdict != "better" or compared.headline.delta
-        evidence = replace(ended[b].evidence, comparisons=(compared,))
-        seen = {f.rule: f for f in diagnose(evidence).findings}
-        verdicts.append(seen["B15"].headline if "B15" in seen else "")
-    assert any("No difference shown" in said for said in verdicts)
+        evidence = replace(ended[new].evidence, comparisons=(compared,))
+        found = {finding.rule: finding for finding in diagnose(evidence).findings}
+        said += [found["B15"].headline] if "B15" in found else []
+    (headline,) = said  # one of them claims a gain
+    assert headline.startswith("No difference shown to seed ")
+    assert "both sides are the same config, and only the seed differs" in headline
 
 
-def best_of(trained: tuple[Path, list[object]]) -> Path:
+def best_of(trained: tuple[Path, list[Event]]) -> Path:
     """The best checkpoint of a training."""
     work, events = trained
     saved = [e.checkpoint for e in events if isinstance(e, CheckpointSaved) and e.best]
     return work / saved[-1].path
+
+
+def report_of(ended: Induced) -> EvalReport:
+    (evaluated,) = (event for event in ended.events if isinstance(event, Evaluated))
+    return evaluated.report
 
 
 def contender(ended: Induced, config: MdFedConfig) -> Contender:

@@ -21,8 +21,8 @@ from backend.analysis.diagnostics.views import (
     with_total,
     wrong_with,
 )
-from backend.core.diagnosis import Diagnosis, DiagnosticFinding
-from backend.core.events import InputProbed, Recovered, RunFinished
+from backend.core.diagnosis import Diagnosis, DiagnosticFinding, Severity
+from backend.core.events import Event, InputProbed, Recovered, RunFinished
 from backend.core.evidence import PredictionHistogram
 from backend.core.records import Checkpoint, Series
 from tests.support.evidence_made import BASELINES, baselines, healthy, movement, predictions
@@ -153,7 +153,7 @@ def test_a_loss_of_other_steps_names_no_evaluation() -> None:
 
 def test_what_happened_is_marked() -> None:
     saved = [Checkpoint(path="a", sha256="", step=s, epoch=s // 10) for s in (10, 20)]
-    events = [
+    events: list[Event] = [
         Recovered(attempt=1, step=7, phase="train", kind="device", cause="", action="batch 8 to 4",
                   requested={}, effective={}),
         RunFinished(status="stopped", finding="B05"),
@@ -165,10 +165,14 @@ def test_what_happened_is_marked() -> None:
 
 
 def test_steps_are_marked_where_something_is_wrong() -> None:
-    kinds = (("B03", "error", 50), ("B01", "error", 50), ("B16", "info", 90), ("D02", "stop", 0))
+    kinds: tuple[tuple[str, Severity, int], ...] = (
+        ("B03", "error", 50),
+        ("B01", "error", 50),
+        ("B16", "info", 90),
+        ("D02", "stop", 0),
+    )
     findings = tuple(
-        DiagnosticFinding(rule=r, title="", severity=s, headline="", step=at)  # type: ignore[arg-type]
-        for r, s, at in kinds
+        DiagnosticFinding(rule=r, title="", severity=s, headline="", step=at) for r, s, at in kinds
     )
     told = Diagnosis(step=90, state="sick", verdict="", findings=findings)
     assert finding_steps(told) == {50: "B03, B01"}

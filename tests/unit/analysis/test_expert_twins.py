@@ -14,7 +14,7 @@ from backend.analysis.experts import (
     gflops_by_run,
     gflops_of,
 )
-from backend.analysis.findings import find_findings
+from backend.analysis.findings import other_findings
 from backend.analysis.report.study import Search, document, remarks_of
 from backend.config.compose import parse_overrides
 from backend.core.records import Run, StudyRecord, TrialRecord
@@ -143,12 +143,12 @@ def test_costs_are_told_where_both_are_known() -> None:
 
 
 def test_experts_that_are_not_better_are_a_finding() -> None:
-    (found,) = (f for f in find_findings([], dense=twin(run("a", 0.5), dense("d", 0.6)))
+    (found,) = (f for f in other_findings([], dense=twin(run("a", 0.5), dense("d", 0.6)))
                 if f.rule != "no-record")  # fmt: skip
     assert (found.rule, found.severity) == ("experts-not-better", "info")
     assert "moe.experts: dense" in found.action
     for twin_ in (twin(run("a", 0.5), dense("d", 0.4)), twin(run("a", 0.5)), None):
-        assert "experts-not-better" not in {f.rule for f in find_findings([], dense=twin_)}
+        assert "experts-not-better" not in {f.rule for f in other_findings([], dense=twin_)}
 
 
 def study(*values: tuple[str, int, float | None], **changes: Any) -> StudyRecord:

@@ -97,3 +97,10 @@ def test_five_evaluations_since_the_best_are_waited_for() -> None:
     steep = turning(0.3)
     clear(RULE, steep.first(12))
     assert fired(RULE, steep.first(13))
+
+
+def test_a_metric_that_rose_at_first_and_then_rests_is_no_excuse() -> None:
+    generator = np.random.default_rng(8)
+    edit = np.concatenate([np.linspace(0, 60, 14), np.full(10, 60.0)])
+    made = turning().with_curves(val_edit=edit * (1 + 0.002 * generator.standard_normal(24)))
+    assert fired(RULE, made).severity == "warning"

@@ -46,7 +46,7 @@ def test_a_constant_rate_waits_for_the_end_or_for_the_plan() -> None:
 
 def test_still_rising_is_not_converged() -> None:
     clear(RULE, settling(drift=0.4))
-    clear(RULE, settling(drift=0.1, wave=0.0))
+    clear(RULE, settling(drift=0.2, wave=0.0))
 
 
 def test_falling_is_not_converged_either() -> None:

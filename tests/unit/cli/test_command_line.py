@@ -128,6 +128,16 @@ def test_help_loads_nothing_heavy() -> None:
         (("study", "run", "nothing"), "unknown study 'nothing'; there is: freezing"),
         (("study", "run", "freezing"), "name one with --config"),
         (("replay", "nothing"), "nothing"),
+        (("diagnose", "nothing"), "no run 'nothing'"),
+        (("check", "absent.yaml"), "absent.yaml: no such config file"),
+        (
+            ("study", "run", "sweep", "--config", "strategy.yaml", "--over", "a=1"),
+            "unknown strategy 'half'",
+        ),
+        (
+            ("study", "run", "sweep", "--config", "right.yaml", "--over", "optimiser.lr0=1,2"),
+            "--over optimiser.lr0: the config of kind 'yolo' has no such key",
+        ),
         (("score", "detection", "--gt", "no.json", "--pred", "no.json"), "no.json"),
     ],
 )
@@ -137,6 +147,7 @@ def test_a_users_mistake_is_one_sentence_and_exit_code_1(
     yolo = "kind: yolo\nmodel: m.pt\ndata: d.yaml\n"
     (tmp_path / "wrong.yaml").write_text(yolo + "epoch: 3\n")
     (tmp_path / "kind.yaml").write_text(yolo.replace("yolo", "yollo"))
+    (tmp_path / "right.yaml").write_text(yolo)
     (tmp_path / "strategy.yaml").write_text(yolo + "freeze: {strategy: half}\n")
     done = assay(*arguments, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
@@ -152,6 +163,7 @@ def test_usage_errors_have_their_own_code() -> None:
     assert assay("nonsense").returncode == 2
     assert assay("dashboard", "--port", "0").returncode == 2
     assert assay("train", "--resume", "run", "--set", "epochs=3").returncode == 2
+    assert assay("study", "run", "freezing", "--over", "epochs=3,4").returncode == 2
 
 
 def test_a_dry_run_prints_a_config_that_is_valid_again(tmp_path: Path) -> None:

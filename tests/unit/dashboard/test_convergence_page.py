@@ -8,6 +8,7 @@ from dash import Patch, no_update
 from backend.catalog import CATALOG
 from dashboard.app import find_page
 from dashboard.pages import convergence as page
+from dashboard.pages.convergence_charts import finding_figures
 from dashboard.pages.convergence_data import MOST_RUNS, scope_of, subject_of
 from dashboard.view import View
 from tests.support.convergence_runs import add_made, converged, convergence_store
@@ -94,7 +95,7 @@ def test_a_finding_shows_what_was_seen_why_and_the_fix() -> None:
 def test_the_curves_of_a_finding_have_their_levels_and_its_step() -> None:
     subject = subject_of(STORE, View.parse("?runs=zeros"))
     assert subject is not None
-    drawn = page.finding_figures(subject, "light")
+    drawn = finding_figures(subject, "light")
     assert list(drawn) == ["0/val/loss", "0/val/mlc_loss", "0/val/lcl_loss"]
     assert [trace.name for trace in drawn["0/val/loss"].data[1:]] == [
         "untrained 1.386", "constant 0.815", "position 0.762",

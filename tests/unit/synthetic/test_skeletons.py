@@ -201,7 +201,8 @@ def test_real_annotations_get_skeletons(tmp_path: Path) -> None:
         for event in one["events"]:
             name = event["label"].partition("_")[0]
             side = RIGHT if one[f"{name}_hand"] == "RH" else LEFT
-            around = racket(clean, NEAR if name == "near" else FAR, side)[max(event["frame"] - 2, 0) : event["frame"] + 3]
+            hand = racket(clean, NEAR if name == "near" else FAR, side)
+            around = hand[max(event["frame"] - 2, 0) : event["frame"] + 3]
             assert np.ptp(around, axis=0).max() > 0.1, event
 
 

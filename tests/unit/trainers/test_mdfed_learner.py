@@ -28,7 +28,7 @@ def test_an_untrained_network_loses_what_a_guess_does(context: bool) -> None:
 
 @pytest.mark.parametrize("context", [False, True])
 def test_one_batch_can_be_learnt_by_heart(context: bool) -> None:
-    learner, batch = learner_of(context).train(), made_batch()
+    learner, batch = learner_of(context).train(), made_batch(frames=16)
     optimizer = torch.optim.AdamW(learner.parameters(), lr=3e-3)
     first = learner.loss(batch)["loss"].item()
     for _ in range(60):

@@ -140,7 +140,7 @@ def test_starts_undecided_or_where_it_is_told_to() -> None:
     network, batch = network_of().eval(), made_batch(frames=48)
     with torch.no_grad():
         assert network(batch).event_logits.softmax(-1)[..., 1].mean() == pytest.approx(
-            0.5, abs=0.03
+            0.5, abs=0.1
         )
         network.start_at(0.15, torch.tensor([0.7, 0.2, 0.0, 1.0]))
         outputs = network(batch)

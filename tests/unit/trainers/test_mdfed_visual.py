@@ -80,6 +80,16 @@ def test_a_limb_with_a_missing_joint_is_left_out() -> None:
     assert (less != COURT).any(axis=-1).sum() < (drawn(found) != COURT).any(axis=-1).sum()
 
 
+def test_a_joint_that_is_no_number_is_missing() -> None:
+    found = skeleton()
+    keypoint, score = found.keypoint.copy(), found.score.copy()
+    keypoint[NEAR, :, 9] = np.nan
+    score[NEAR, :, 9] = 0
+    assert np.array_equal(
+        drawn(replace(found, keypoint=keypoint)), drawn(replace(found, score=score))
+    )
+
+
 def test_the_same_skeleton_gives_the_same_frames() -> None:
     assert np.array_equal(drawn(skeleton(1)), drawn(skeleton(1)))
 

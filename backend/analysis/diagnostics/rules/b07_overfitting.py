@@ -11,7 +11,6 @@ from backend.analysis.diagnostics.series import (
     at,
     ema,
     noise,
-    since,
     tail,
     total_loss,
     trend,
@@ -51,7 +50,7 @@ def _overfits(val: Curve, smooth: Floats, best: int, train: Floats) -> bool:
 def _overfitting(evidence: Evidence, val: Curve, smooth: Floats, best: int) -> Fired:
     turned, last = int(val.steps[best]), float(np.median(val.values[-PATIENCE:]))
     lowest = float(smooth[best])
-    rises = _metric_rises(evidence, turned)
+    rises = _metric_rises(evidence)
     ship = _best_step(evidence) or turned
     epoch = evidence.epoch(ship)
     where = f"epoch {epoch} (step {ship})" if epoch else f"step {ship}"
@@ -80,12 +79,12 @@ def _overfitting(evidence: Evidence, val: Curve, smooth: Floats, best: int) -> F
     )  # fmt: skip
 
 
-def _metric_rises(evidence: Evidence, step: int) -> bool:
-    """Does the headline metric still get better since the validation loss turned?"""
+def _metric_rises(evidence: Evidence) -> bool:
+    """Does the headline metric still get better in the newest third of the evaluations?"""
     curve = evidence.curve(evidence.headline)
     if curve is None:
         return False
-    z = trend(since(curve, step).values)
+    z = trend(tail(curve, max(POINTS, len(curve) // 3)).values)
     return (-z if evidence.direction(evidence.headline) == "minimize" else z) > TRENDLESS
 
 

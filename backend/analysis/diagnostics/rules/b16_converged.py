@@ -87,8 +87,8 @@ RULE = Rule(
     needs="The metric that ranks checkpoints, at 8 evaluations or more, and the learning rate or "
     "the end of the run.",
     condition="The last max(5, 20 %) evaluations gain no more than max(0.005, sigma) over the "
-    "best before, show no trend (|z| < 1.645), the learning rate is under 5 % of its peak, "
-    "constant by plan or the run over, and the metric is above its trivial values.",
+    "best up to their first, show no trend (|z| < 1.645), the learning rate is under 5 % of its "
+    "peak, constant by plan or the run over, and the metric is above its trivial values.",
     threshold="0.005 of a share (0.5 points of a score to 100) or the noise; 1.645; 5 %.",
     source="Early stopping with min_delta and patience (Keras, Lightning); Mann-Kendall test.",
     example="Edit is 87.9 at step 600 and has moved within its noise since step 480.",

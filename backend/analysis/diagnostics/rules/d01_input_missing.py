@@ -56,10 +56,12 @@ def _advice(census: InputCensus, severity: Severity) -> Advice:
     names = ", ".join(census.missing[:5])
     found = f" {census.elsewhere.rstrip('.')}." if census.elsewhere else ""
     text = f"Correct the folder: {census.searched} was searched for {names or census.what}.{found}"
+    there = (Turn("pose_dir", values=(census.folder,)),) if census.folder else ()
     if severity == "stop":
-        return Advice(f"{text} No setting helps until the input is there: start no study.")
+        said = f"{text} No setting helps until the input is there: start no study."
+        return Advice(said, change=there)
     rest = f"or leave the {percent(_share(census), 1)} out of the loss (mask)"
-    return Advice(f"{text[:-1]}, {rest}.", change=(Turn("missing", values=("mask",)),))
+    return Advice(f"{text[:-1]}, {rest}.", change=there or (Turn("missing", values=("mask",)),))
 
 
 RULE = Rule(

@@ -1,7 +1,6 @@
 """MD-FED: an encoder, a bidirectional GRU, and who, when and what (specs/mdfed.md, 3.1)."""
 
-from importlib import import_module
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 from backend.trainers.mdfed.batch import Batch
 from backend.trainers.mdfed.model.context import Context, Refined, sequence_of
 from backend.trainers.mdfed.model.encoder import SIZES, SkeletonEncoder
+from backend.trainers.mdfed.model.visual import VisualEncoder
 from backend.trainers.mdfed.spec import MdFedConfig
 
 GRU_SIZES = {"tiny": 64, "base": 368}
@@ -102,9 +102,7 @@ def build_network(config: MdFedConfig, elements: int) -> MdFed:
     return MdFed(encoder, temporal, elements, model.context)
 
 
-def _encoder(config: MdFedConfig) -> Any:
-    """A module with ``width`` and ``forward(batch) -> (B, T, width)``."""
+def _encoder(config: MdFedConfig) -> SkeletonEncoder | VisualEncoder:
     if config.stage == 1:
         return SkeletonEncoder(SIZES[config.model.preset], config.model.fusion)
-    visual = import_module("backend.trainers.mdfed.model.visual")
-    return visual.VisualEncoder(config.visual)
+    return VisualEncoder(config.visual)
