@@ -12,19 +12,29 @@ from pathlib import Path
 
 import pytest
 
+from backend.synthetic.skeletons import write_spotting
 from backend.synthetic.traffic import write_traffic
 from tests.support.readme_files import write_foreign_files
 from tests.support.shapes import write_architecture, write_dataset
 
 ROOT = Path(__file__).parents[2]
 SCENES = "--set data=traffic --set epochs=1 --set runner.schedule.warmup_steps=2"
+CLIPS = "--set data=clips --set epochs=1 --set clips.per_epoch=16"
 SHORTER = {
     "epochs=20": "epochs=2",
     "--trials 20": "--trials 2",
     "assay demo moe": f"assay train configs/train/moe_rtdetr.yaml {SCENES}",
     "assay study run moe_top_k": f"assay study run moe_top_k --trials 1 {SCENES}",
+    "assay demo mdfed": f"assay train configs/train/mdfed.yaml {CLIPS}",
+    "assay check configs/train/mdfed.yaml": f"assay check configs/train/mdfed.yaml {CLIPS}",
+    "--name rallies --trials 8": f"--name rallies --trials 1 {CLIPS}",
 }
-MORE = {"assay train configs/train/yolo.yaml": " --set epochs=1"}
+MORE = {
+    "assay train configs/train/yolo.yaml": " --set epochs=1",
+    "assay train configs/train/mdfed.yaml": f" {CLIPS}",
+}
+FOUND = {4, 5, 6}
+"""How the diagnosis of a training of one epoch may end."""
 ROBOT = """
 extends: configs/base/yolo.yaml
 model: {model}
@@ -54,6 +64,7 @@ class Newcomer:
         (folder / "configs").symlink_to(ROOT / "configs")
         write_foreign_files(folder)
         write_traffic(folder / "traffic", frames=40)
+        write_spotting(folder / "clips", train=12, val=6, holdout=6)
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("ASSAY_")},
             "PYTHONPATH": str(ROOT), "COLUMNS": "160", "OMP_NUM_THREADS": "1",
@@ -101,6 +112,8 @@ def test_every_command_of_the_readme_does_what_it_says(newcomer: Newcomer) -> No
             allowed = {0, 3}
         if real.startswith("rollback"):
             allowed = {0, 1}
+        if real.startswith(("diagnose", "check")):
+            allowed = {0, *FOUND}
         assert done.returncode in allowed, f"{real}\n{done.stdout}\n{done.stderr}"
         if done.returncode == 1:
             assert "no earlier champion to go back to" in done.stderr

@@ -10,11 +10,13 @@ from backend.analysis.diagnostics.live import FatalFindingError, Live
 from backend.core.diagnosis import Diagnosis, DiagnosticFinding
 from backend.core.errors import AssayError
 from backend.core.events import Event, MetricsLogged, RunFinished
+from backend.core.trainer import StopSignal
 from backend.runner.fit import fit
 from backend.runner.training import NoWatch, Point, Training
 from tests.support.conformance import Never
 
 BEGAN = "it trains"
+NEVER = Never()
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,12 @@ class Induced:
         return {finding.rule: finding for finding in found}
 
 
-def run(training: Training, folder: Path) -> Induced:
-    """Train to the end, whatever the rules say."""
+def run(training: Training, folder: Path, stop: StopSignal = NEVER) -> Induced:
+    """Train until somebody stops it, whatever the rules say."""
     events: list[Event] = []
-    end, error = "finished", ""
+    end: str
     try:
-        fit(training, events.append, Never(), folder)
+        end, error = fit(training, events.append, stop, folder).status, ""
     except AssayError as refused:
         end, error = "failed", str(refused)
     events.append(RunFinished.model_validate({"status": end, "reason": error}))
@@ -55,7 +57,7 @@ def checked(training: Training, folder: Path) -> Induced:
     it is ended after that with the error ``BEGAN``."""
     events: list[Event] = []
     error = ""
-    live = Live(events.append, Never(), lambda told, _: diagnose(evidence_of(told)))
+    live = Live(events.append, NEVER, lambda told, _: diagnose(evidence_of(told)))
 
     def emit(event: Event) -> None:
         live(event)
@@ -63,7 +65,7 @@ def checked(training: Training, folder: Path) -> Induced:
             raise FatalFindingError(BEGAN)
 
     try:
-        fit(training, emit, Never(), folder)
+        fit(training, emit, NEVER, folder)
     except (FatalFindingError, AssayError) as ended:
         error = str(ended)
     return judged(events, training, error)

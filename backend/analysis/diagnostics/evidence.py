@@ -1,6 +1,5 @@
 """The evidence that rules judge: a run's events, its config and its comparisons, indexed once."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.analysis.diagnostics.memory import AT_THE_END, Memory, surviving
 from backend.core.comparisons import Comparison
 from backend.core.events import (
     DataSurveyed,
@@ -32,7 +32,6 @@ from backend.core.records import Direction
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Some = TypeVar("Some")
-_AT_THE_END = 1 << 60
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,8 @@ class Evidence:
 
     ``config`` is flat: dotted key to text. ``seeds`` are final headline values of other runs that
     differ in nothing but the seed; ``picked_of`` how many trials the run was chosen from.
-    ``whole`` are the curves of which these are the beginning (see ``until``).
+    ``memory`` spares a run that is judged again and again what was there before; it serves one
+    Evidence at a time. ``whole`` is the run of which this is the beginning (see ``until``).
     """
 
     events: tuple[Event, ...]
@@ -81,32 +81,50 @@ class Evidence:
     comparisons: tuple[Comparison, ...] = ()
     seeds: tuple[float, ...] = ()
     picked_of: int = 1
-    whole: Mapping[str, Curve] | None = None
+    memory: Memory = field(default_factory=Memory, repr=False, compare=False)
+    whole: "Evidence | None" = field(default=None, repr=False, compare=False)
+    cut: int = AT_THE_END
 
     def until(self, step: int) -> "Evidence":
         """The same as it was known right after ``step``; made once for all rules."""
+        if self.whole is not None:
+            return self.whole.until(step)
         if step not in self._earlier:
+            known = np.frombuffer(self._heard.known_at, dtype=np.int64) <= step
             self._earlier[step] = Evidence(
-                tuple(compress(self.events, self._known_at <= step)), self.config,
-                self.comparisons, self.seeds, self.picked_of, _Begun(self.curves, step),
+                tuple(compress(self.events, known.tolist())), self.config,
+                self.comparisons, self.seeds, self.picked_of, whole=self, cut=step,
             )  # fmt: skip
         return self._earlier[step]
+
+    def said(self, step: int) -> dict[str, object]:
+        """What rules said of it right after ``step``, by rule, as far as they were asked."""
+        if self.whole is not None:
+            return self.whole.said(step)
+        count = int(np.searchsorted(self._known_by, step, side="right"))
+        return self._heard.said.setdefault((step, count), {})
 
     @cached_property
     def verdicts(self) -> dict[str, object]:
         """What rules said of it, by rule: one asks the other (``confirm``)."""
-        return {}
+        return {} if self.whole is None else self.whole.said(self.cut)
 
     @cached_property
     def _earlier(self) -> dict[int, "Evidence"]:
         return {}
 
     @cached_property
-    def _known_at(self) -> Ints:
-        return np.array([_step_of(event) for event in self.events], dtype=np.int64)
+    def _heard(self) -> Memory:
+        return self.memory.hear(self.events)
+
+    @cached_property
+    def _known_by(self) -> Ints:
+        return np.sort(np.array(self._heard.known_at, dtype=np.int64))
 
     @cached_property
     def _by_type(self) -> Mapping[type[object], list[Event]]:
+        if self.whole is None:
+            return self._heard.by_type
         found: dict[type[object], list[Event]] = {}
         for event in self.events:
             found.setdefault(type(event), []).append(event)
@@ -150,19 +168,20 @@ class Evidence:
 
     @cached_property
     def curves(self) -> Mapping[str, Curve]:
-        """Every metric by its key, without what is no number. Of several values at one step the
-        last counts; an earlier attempt's steps after the point of a resume are replaced."""
+        """Every metric by its key, without what is no number."""
         if self.whole is not None:
-            return self.whole
-        values: dict[str, dict[int, float]] = {}
-        for event in self.all(MetricsLogged):
-            for key, value in event.metrics.items():
-                if math.isfinite(value):
-                    values.setdefault(key, {})[event.step] = value
+            return _Begun(self.whole.curves, self.cut)
         return {
-            key: Curve(np.array(sorted(v)), np.array([v[s] for s in sorted(v)]))
-            for key, v in values.items()
+            key: Curve(np.array(course.steps), np.array(course.values))
+            for key, course in self._heard.courses.items()
         }
+
+    @cached_property
+    def broken(self) -> dict[tuple[int, str], float]:
+        """Step and key of each logged value that is no number, since the newest start."""
+        if self.whole is None:
+            return self._heard.broken
+        return {place: v for place, v in self.whole.broken.items() if place[0] <= self.cut}
 
     def curve(self, key: str) -> Curve | None:
         """A metric's curve, None if it was never logged."""
@@ -262,16 +281,11 @@ def evidence_of(
     comparisons: Sequence[Comparison] = (),
     seeds: Sequence[float] = (),
     picked_of: int = 1,
+    memory: Memory | None = None,
 ) -> Evidence:
-    """The evidence in a run's events."""
-    return Evidence(tuple(events), config or {}, tuple(comparisons), tuple(seeds), picked_of)
+    """The evidence in a run's events, without what a newer attempt has replaced."""
+    return Evidence(
+        tuple(surviving(events)), config or {}, tuple(comparisons), tuple(seeds), picked_of,
+        memory or Memory(),
+    )  # fmt: skip
 
-
-def _step_of(event: Event) -> int:
-    """When it was known: what has no step was known from the start, or comes at the end."""
-    if isinstance(event, ExpertsObserved):
-        return event.report.step
-    verified = isinstance(event, FreezeReported) and event.phase == "verified"
-    if verified or isinstance(event, RunFinished | Evaluated):
-        return _AT_THE_END
-    return getattr(event, "step", None) or 0

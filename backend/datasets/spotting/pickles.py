@@ -1,37 +1,116 @@
 """Pickles that hold arrays and nothing that runs.
 
-A pickle may name any function and call it. Here the few that rebuild numpy's arrays are known,
-under the names of numpy 1 and 2, and any other is refused before it is looked up.
+A pickle may name any function and call it. Even numpy's own are not safe in its hands: they make
+an array of objects out of bytes, which are then taken for addresses. So a pickle gets none of
+them: what stands for them here keeps numbers only, and any other name is refused.
 """
 
 import io
 import pickle
-from collections.abc import Callable
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backend.core.errors import DataError
 
-_ARRAY = np.zeros(1)
-_NUMPY: dict[str, Any] = {
-    "multiarray._reconstruct": _ARRAY.__reduce__()[0],
-    "multiarray.scalar": np.float64(0).__reduce__()[0],
-    "numeric._frombuffer": _ARRAY.__reduce_ex__(5)[0],
+_NUMBERS = re.compile(r"[biufcSU]\d{1,9}")
+"""Types whose values are bytes and no addresses."""
+
+
+class _Sealed:
+    """Its instances take no attributes from a pickle; a pickle would give them to a function."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("it has no state")
+
+
+class _Type(_Sealed):
+    """``numpy.dtype``; ``known`` is None for a type of anything but numbers and texts."""
+
+    __slots__ = ("known",)
+
+    def __init__(self, code: str, *_: Any) -> None:
+        self.known = np.dtype(code) if _NUMBERS.fullmatch(code) else None
+
+    def __setstate__(self, state: Any) -> None:
+        if self.known is not None and state[1] in ("<", ">"):
+            self.known = self.known.newbyteorder(state[1])
+
+
+class _Array(_Sealed):
+    """``numpy.ndarray`` and its ``_reconstruct``: an array as ``numpy.asarray`` sees it."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, *_: Any) -> None:
+        self.values: NDArray[Any] = np.array(None)
+
+    def __setstate__(self, state: Any) -> None:
+        *_, shape, kind, by_columns, data = state
+        if kind.known is not None:
+            self.fill(data, kind, shape, "F" if by_columns else "C")
+
+    def fill(self, data: Any, kind: _Type, shape: Any, order: Any) -> None:
+        """Values from the bytes of an array; python 2 has them as a text."""
+        raw = data.encode("latin1") if isinstance(data, str) else data
+        self.values = np.frombuffer(raw, kind.known).reshape(shape, order=order)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.values, dtype=dtype, copy=copy)
+
+
+class _Buffer(_Sealed):
+    """``numpy.core.numeric._frombuffer``, by which protocol 5 has arrays."""
+
+    __slots__ = ()
+
+    def __new__(cls, data: Any, kind: _Type, shape: Any, order: Any, axes: Any = None) -> Any:
+        made = _Array()
+        made.fill(data, kind, shape, "C" if order == "K" else order)
+        if axes is not None:
+            made.values = made.values.transpose(axes)
+        return made
+
+
+class _Scalar(_Sealed):
+    """``numpy.core.multiarray.scalar``."""
+
+    __slots__ = ()
+
+    def __new__(cls, kind: _Type, data: Any) -> Any:
+        made = _Array()
+        made.fill(data, kind, (), "C")
+        return made.values[()]
+
+
+class _Bytes(_Sealed):
+    """``codecs.encode``, by which old protocols have bytes."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str, _: str) -> Any:
+        return text.encode("latin1")
+
+
+_NUMPY = {
+    "multiarray._reconstruct": _Array,
+    "multiarray.scalar": _Scalar,
+    "numeric._frombuffer": _Buffer,
 }
-_KNOWN: dict[str, Callable[..., Any]] = {
-    "numpy.ndarray": np.ndarray,
-    "numpy.dtype": np.dtype,
-    "_codecs.encode": lambda text, _: text.encode("latin1"),  # bytes, in old protocols
-    **{f"numpy.core.{name}": made for name, made in _NUMPY.items()},
-    **{f"numpy._core.{name}": made for name, made in _NUMPY.items()},
-    **{
-        f"{module}.{made.__name__}": made
-        for module in ("builtins", "__builtin__")
-        for made in (set, frozenset, bytearray, complex)
-    },
-}
+_KNOWN: dict[str, type] = {
+    "numpy.ndarray": _Array,
+    "numpy.dtype": _Type,
+    "_codecs.encode": _Bytes,
+    **{f"{home}.{name}": made for home in ("numpy.core", "numpy._core")
+       for name, made in _NUMPY.items()},
+    **{f"{home}.{made.__name__}": made for home in ("builtins", "__builtin__")
+       for made in (set, frozenset, bytearray, complex)},
+}  # fmt: skip
 
 
 class _RefusedError(Exception):
@@ -40,7 +119,7 @@ class _RefusedError(Exception):
 
 class _Arrays(pickle.Unpickler):
     def find_class(self, module: str, name: str, /) -> Any:
-        """One of the known functions, or nothing at all."""
+        """What stands for one of the known names, or nothing at all."""
         if f"{module}.{name}" not in _KNOWN:
             raise _RefusedError(f"{module}.{name}")
         return _KNOWN[f"{module}.{name}"]
@@ -49,7 +128,8 @@ class _Arrays(pickle.Unpickler):
 def read_arrays(path: Path) -> object:
     """What a pickle of arrays and plain containers holds; nothing else is run.
 
-    Raises DataError for a file that is damaged, or that names any other function.
+    Arrays are what ``numpy.asarray`` makes of them; one of objects is a single None. Raises
+    DataError for a file that is damaged, or that names any other function.
     """
     try:
         data = path.read_bytes()

@@ -168,6 +168,46 @@ def test_objects_inside_of_an_array_are_refused_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "data",
+    [
+        # numpy.ndarray((1,), "O", bytearray(b"AAAAAAAA"))[0] = 0: an address made of bytes
+        b"cnumpy\nndarray\n(K\x01\x85X\x01\x00\x00\x00O\x96\x08"
+        + bytes(7)
+        + b"A" * 8
+        + b"tRK\x00K\x00s.",
+        # numpy.dtype("f4", False, True) that claims to hold objects
+        b"cnumpy\ndtype\n(X\x02\x00\x00\x00f4\x89\x88tR(K\x03X\x01\x00\x00\x00<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff"
+        b"K\x3ftb.",
+        # attributes for a function: codecs.encode.__defaults__ = (1,)
+        b"c_codecs\nencode\nN}X\x0c\x00\x00\x00__defaults__K\x01\x85s\x86b.",
+    ],
+)
+def test_no_pickle_reaches_what_numpy_is_made_of(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.pkl").write_bytes(b"\x80\x05" + data)
+    with pytest.raises(DataError, match=r"not a whole pickle|expected keypoint"):
+        read_skeleton(tmp_path / "a.pkl", FRAMES)
+
+
+def test_arrays_of_objects_beside_the_skeleton_are_left_alone(tmp_path: Path) -> None:
+    other = np.array([None, {"a": 1}], dtype=object)
+    found = read_skeleton(pickled(tmp_path, labels=other), FRAMES)
+    np.testing.assert_array_equal(found.keypoint, standing(FRAMES)["keypoint"])
+    with pytest.raises(DataError, match="keypoint must be an array of numbers, not of object"):
+        read_skeleton(pickled(tmp_path, keypoint=other), FRAMES)
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_arrays_by_columns_and_of_another_byte_order_are_read(
+    tmp_path: Path, protocol: int
+) -> None:
+    content = standing(FRAMES)
+    for kept in (np.asfortranarray(content["keypoint"]), content["keypoint"].astype(">f8"),
+                 content["keypoint"].transpose(1, 0, 2, 3).copy().transpose(1, 0, 2, 3)):  # fmt: skip
+        found = read_skeleton(pickled(tmp_path, protocol, keypoint=kept), FRAMES)
+        np.testing.assert_array_equal(found.keypoint, content["keypoint"])
+
+
+@pytest.mark.parametrize(
     ("other", "sentence"),
     [
         ({"keypoint": np.zeros((2, FRAMES, 17))}, "keypoint is 2 x 40 x 17, not"),
