@@ -22,6 +22,7 @@ from backend.analysis.diagnostics.actions import resolver, typed
 from backend.analysis.diagnostics.evidence import evidence_of
 from backend.analysis.diagnostics.judging import Told, judged
 from backend.analysis.diagnostics.live import FatalFindingError, Live
+from backend.analysis.diagnostics.memory import Memory
 from backend.catalog import CATALOG
 from backend.config.schema import flatten
 from backend.core.diagnosis import Diagnosis
@@ -138,9 +139,10 @@ def _live(work: WorkDir, emit: Emitter, earlier: Sequence[Event]) -> Live:
     flat = flatten(config)
     trainer = CATALOG.get(str(config.get("kind")))
     act = resolver(trainer.levers if trainer else {}, flat, typed(work.config))
+    memory = Memory()
 
     def judge(events: Sequence[Event], broke: Told) -> Diagnosis:
-        return judged(evidence_of(events, flat), act, broke=broke)
+        return judged(evidence_of(events, flat, memory=memory), act, broke=broke)
 
     limit = config.get("diagnostics", {}).get("stop", "stop")
     return Live(emit, StopFile(work), judge, limit, earlier)

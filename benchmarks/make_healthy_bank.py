@@ -48,16 +48,18 @@ class Recipe:
 
 
 RECIPES = (
-    Recipe("mdfed-default", "configs/demo/rallies.yaml", "rallies", 5),
+    Recipe("mdfed-default", "configs/demo/rallies.yaml", "rallies", 5, {"epochs": 30}),
     Recipe("mdfed-mean", "configs/demo/rallies.yaml", "rallies", 5,
            {"model.fusion": "mean", "model.dropout": 0.0}),
     Recipe("mdfed-weighted", "configs/demo/rallies.yaml", "rallies", 5,
            {"loss.pos_weight": "sqrt", "model.bias_init": True, "loss.fg_weight": 10.0}),
     Recipe("mdfed-gentle", "configs/demo/rallies.yaml", "rallies", 5,
            {"runner.optimizer.lr.all": 2.0e-3, "model.dropout": 0.3, "clips.dilation": 1}),
-    Recipe("moe-experts", "configs/demo/traffic.yaml", "traffic", 2),
-    Recipe("moe-dense", "configs/demo/traffic.yaml", "traffic", 1, {"moe.experts": "dense"}),
-    Recipe("moe-groups", "configs/demo/traffic.yaml", "traffic", 1, {"moe.experts": "B"}),
+    Recipe("moe-experts", "configs/demo/traffic.yaml", "traffic", 2, {"epochs": 4}),
+    Recipe("moe-dense", "configs/demo/traffic.yaml", "traffic", 1,
+           {"epochs": 4, "moe.experts": "dense"}),
+    Recipe("moe-groups", "configs/demo/traffic.yaml", "traffic", 1,
+           {"epochs": 4, "moe.experts": "B"}),
     Recipe("yolo-tiny", "configs/demo/source.yaml", "digits", 7, {"epochs": 12}),
 )  # fmt: skip
 

@@ -90,6 +90,12 @@ def minutes(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def sentence(said: str) -> str:
+    """With a capital and a stop; nothing stays nothing."""
+    end = "" if said.endswith("?") or not said else "."
+    return f"{said[:1].upper()}{said[1:].rstrip('.')}{end}"
+
+
 def plural(count: int, noun: str) -> str:
     """``1 image``, ``2,000 images``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -31,8 +31,8 @@ class Optimization(OptimWrapper):
     A window is closed by its last batch, so none reaches over an epoch's end and none is lost;
     its gradient is the mean over its batches. A step whose gradient is no number is left out:
     in float16 by the scaler, which then scales less (``overflows``), else, up to
-    ``max_nonfinite`` of them, here (``nonfinite``). ``clipped`` says of each step since the
-    list was emptied whether its gradient was; ``onlooker`` may look on.
+    ``max_nonfinite`` of them, here (``nonfinite``). An ``onlooker`` may look on; it empties
+    ``clipped``, which says of each step whether its gradient was.
     """
 
     def __init__(self, optimizer: Optimizer, config: RunnerConfig, device: torch.device) -> None:
@@ -110,7 +110,8 @@ class Optimization(OptimWrapper):
         self.overflows += overflowed
         if self._clip and norm is not None and not overflowed:
             self.norm = norm
-            self.clipped.append(norm > self._clip)
+            if self.onlooker:
+                self.clipped.append(norm > self._clip)
 
     def state_dict(self) -> dict[str, Any]:
         """What an exact continuation needs."""

@@ -27,6 +27,7 @@ from dashboard.components.convergence import (
 from dashboard.components.expert_panels import Figures, graph_id
 from dashboard.components.findings import findings_panel, verdicts
 from dashboard.components.graph import graph
+from dashboard.components.steps import register_steps, step_bar
 from dashboard.formatting import count
 from dashboard.pages.convergence_charts import (
     course_figures,
@@ -229,18 +230,9 @@ def _summary(scope: Scope) -> list[Any]:
 
 
 def _labels_frame() -> Any:
-    slider = dmc.Slider(
-        id=ids.CONVERGENCE_STEP, value=0, min=0, max=0, step=1, size="sm", label=None,
-        className="spring", updatemode="drag", thumbLabel="Validation to look at",
-    )  # fmt: skip
-    bar = html.Div(
-        [html.Span("Step", className="control-label"), slider,
-         html.Span(id=ids.CONVERGENCE_STEP_TEXT, className="num step-text", role="status")],
-        className="step-row",
-    )  # fmt: skip
     return panel(
         "Labels and predictions",
-        bar,
+        step_bar(ids.CONVERGENCE_STEP, ids.CONVERGENCE_STEP_TEXT, "step-row"),
         html.Div(id=ids.CONVERGENCE_LABELS, className="small dim label-notes"),
         html.Div(loading(1), id=ids.CONVERGENCE_PREDICTIONS),
         note="How often each class is true in the validation data (grey), and how often it is "
@@ -284,19 +276,7 @@ def _register_browser_side(app: Dash) -> None:
         browser("pickRuns"), Input(ids.CONVERGENCE_RUNS, "value"),
         State(ids.CONVERGENCE_NEWS, "data"), prevent_initial_call=True,
     )  # fmt: skip
-    app.clientside_callback(
-        browser("showStep"),
-        Output(ids.CONVERGENCE_STEP, "max"),
-        Output(ids.CONVERGENCE_STEP, "value"),
-        Output(ids.CONVERGENCE_STEP, "disabled"),
-        Output(ids.CONVERGENCE_STEP_TEXT, "children"),
-        Input(ids.URL, "search"),
-        Input(ids.CONVERGENCE_STEPS, "data"),
-    )
-    app.clientside_callback(
-        browser("pickStep"), Input(ids.CONVERGENCE_STEP, "value"),
-        State(ids.CONVERGENCE_STEPS, "data"), prevent_initial_call=True,
-    )  # fmt: skip
+    register_steps(app, ids.CONVERGENCE_STEP, ids.CONVERGENCE_STEP_TEXT, ids.CONVERGENCE_STEPS)
     app.clientside_callback(
         browser("readCourse"),
         Output(ids.CONVERGENCE_LOG, "checked"),

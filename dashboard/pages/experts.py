@@ -72,7 +72,7 @@ class ExpertsPage:
         run = _select(ids.EXPERTS_RUN, "Run with experts", 260)
         router = _select(ids.EXPERTS_ROUTER, "Router", 180, searchable=False)
         body = [
-            _step_bar(),
+            step_bar(ids.EXPERTS_STEP, ids.EXPERTS_STEP_TEXT, "panel step-bar"),
             html.Div(loading(1), id=ids.EXPERTS_CARDS, className="stack"),
             html.Div(loading(1), id=ids.EXPERTS_MATRICES),
             html.Div(loading(2), id=ids.EXPERTS_CHARTS, className="stack"),
@@ -268,18 +268,6 @@ def _beside() -> Any:
     )
 
 
-def _step_bar() -> Any:
-    slider = dmc.Slider(
-        id=ids.EXPERTS_STEP, value=0, min=0, max=0, step=1, size="sm", label=None,
-        className="spring", updatemode="drag", thumbLabel="Validation to look at",
-    )  # fmt: skip
-    return html.Div(
-        [html.Span("Step", className="control-label"), slider,
-         html.Span(id=ids.EXPERTS_STEP_TEXT, className="num step-text", role="status")],
-        className="panel step-bar",
-    )  # fmt: skip
-
-
 def _select(id_: str, label: str, width: int, **more: Any) -> Any:
     return dmc.Select(
         id=id_, data=[], allowDeselect=False, w=width, placeholder=label,
@@ -305,19 +293,7 @@ def _register_browser_side(app: Dash) -> None:
         browser("pickExperts"), *(Input(name, "value") for name in _PICKERS),
         State(ids.EXPERTS_SHOWN, "data"), prevent_initial_call=True,
     )  # fmt: skip
-    app.clientside_callback(
-        browser("showStep"),
-        Output(ids.EXPERTS_STEP, "max"),
-        Output(ids.EXPERTS_STEP, "value"),
-        Output(ids.EXPERTS_STEP, "disabled"),
-        Output(ids.EXPERTS_STEP_TEXT, "children"),
-        Input(ids.URL, "search"),
-        Input(ids.EXPERTS_STEPS, "data"),
-    )
-    app.clientside_callback(
-        browser("pickStep"), Input(ids.EXPERTS_STEP, "value"),
-        State(ids.EXPERTS_STEPS, "data"), prevent_initial_call=True,
-    )  # fmt: skip
+    register_steps(app, ids.EXPERTS_STEP, ids.EXPERTS_STEP_TEXT, ids.EXPERTS_STEPS)
     app.clientside_callback(
         browser("pickLoss"), Input(ids.EXPERTS_LOSS, "value"), prevent_initial_call=True
     )

@@ -1,18 +1,24 @@
 """What a test of a rule asks."""
 
+import re
+
 from backend.analysis.diagnostics.confirm import confirmed
 from backend.analysis.diagnostics.evidence import Evidence
 from backend.analysis.diagnostics.rule import Clear, Fired, Rule, Unknown
 from tests.support.evidence_made import Made
+
+UGLY = re.compile(r"  |\.\.|\. [a-z]|\s$")
+"""Two blanks or stops, and a sentence that begins small."""
 
 
 def fired(rule: Rule, seen: Evidence | Made) -> Fired:
     """It fires, and says what with."""
     verdict = rule.judge(_evidence(seen))
     assert isinstance(verdict, Fired), verdict
-    assert verdict.headline
     assert verdict.evidence
-    assert verdict.advice.text
+    for said in (verdict.headline, verdict.advice.text):
+        assert said
+        assert not UGLY.search(said), said
     return verdict
 
 

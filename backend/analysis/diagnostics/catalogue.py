@@ -8,6 +8,7 @@ from pathlib import Path
 
 from backend.analysis.diagnostics.rule import Rule
 from backend.analysis.diagnostics.rules import RULES
+from backend.analysis.text import sentence
 
 FOLDER = Path(__file__).with_name("catalogue")
 INDEX = "README.md"
@@ -23,14 +24,14 @@ def page(rule: Rule) -> str:
     """The page of one rule."""
     return (
         f"{_MADE}\n\n# {rule.id} {rule.title}\n\n"
-        f"**Fires when.** {_sentence(rule.condition)}\n\n"
-        f"**Threshold.** {_sentence(rule.threshold)}\n\n"
-        f"**Needs.** {_sentence(rule.needs)} Without it the rule is not evaluated, which is never "
+        f"**Fires when.** {sentence(rule.condition)}\n\n"
+        f"**Threshold.** {sentence(rule.threshold)}\n\n"
+        f"**Needs.** {sentence(rule.needs)} Without it the rule is not evaluated, which is never "
         "taken for clear.\n\n"
         f"**Speaks.** {_patience(rule)}\n\n"
         f"**Explains.** {_explains(rule)}\n\n"
-        f"**Source.** {_sentence(rule.source)}\n\n"
-        f"**Example.** {_sentence(rule.example)}\n"
+        f"**Source.** {sentence(rule.source)}\n\n"
+        f"**Example.** {sentence(rule.example)}\n"
     )
 
 
@@ -50,12 +51,7 @@ def _index() -> str:
 
 
 def _cell(text: str) -> str:
-    return _sentence(text).replace("|", r"\|")
-
-
-def _sentence(text: str) -> str:
-    """As the first of a paragraph, with its full stop."""
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+    return sentence(text).replace("|", r"\|")
 
 
 def _file(rule: Rule) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TypeGuard
 
 from backend.analysis.diagnostics.evidence import Evidence
 from backend.analysis.diagnostics.rule import Clear, Fired, Rule, Unknown, Verdict
@@ -37,7 +38,8 @@ def _recent(rule: Rule, evidence: Evidence, now: Verdict) -> list[tuple[int, Ver
 
 def _earlier(rule: Rule, evidence: Evidence) -> Iterator[tuple[int, Verdict]]:
     for step in reversed(evidence.evaluations[:-1]):
-        yield step, _guarded(rule, evidence.until(step))
+        known = evidence.said(step).get(rule.id)
+        yield step, known if _is_verdict(known) else _guarded(rule, evidence.until(step))
 
 
 def _replayed(seen: Sequence[tuple[int, Verdict]], needed: int) -> Fired | None:
@@ -60,13 +62,21 @@ def _agree(recent: Sequence[tuple[int, Verdict]], needed: int, kind: type[Verdic
 
 def _guarded(rule: Rule, evidence: Evidence) -> Verdict:
     """What the rule says, if it may speak; asked once for each state of a run."""
-    if not evidence.warm:
-        until = evidence.plan.warmup_steps if evidence.plan else 0
-        return Unknown(f"the warm-up lasts until step {until}")
     known = evidence.verdicts.get(rule.id)
-    if not isinstance(known, Fired | Clear | Unknown):
-        known = evidence.verdicts[rule.id] = rule.judge(evidence)
+    if not _is_verdict(known):
+        known = evidence.verdicts[rule.id] = _asked(rule, evidence)
     return known
+
+
+def _asked(rule: Rule, evidence: Evidence) -> Verdict:
+    if evidence.warm:
+        return rule.judge(evidence)
+    until = evidence.plan.warmup_steps if evidence.plan else 0
+    return Unknown(f"the warm-up lasts until step {until}")
+
+
+def _is_verdict(known: object) -> TypeGuard[Verdict]:
+    return isinstance(known, Fired | Clear | Unknown)
 
 
 def _placed(fired: Fired, step: int | None) -> Fired:

@@ -1,6 +1,7 @@
 """All rules on one run: what fired, what it explains, what could not be judged, the verdict."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from backend.analysis.diagnostics.chain import depth
 from backend.analysis.diagnostics.confirm import confirmed
@@ -8,6 +9,7 @@ from backend.analysis.diagnostics.evidence import Evidence
 from backend.analysis.diagnostics.rule import Advice, Fired, Rule, Unknown
 from backend.analysis.diagnostics.rules import RULES
 from backend.analysis.diagnostics.verdict import is_sick, state_of, verdict_line
+from backend.analysis.text import sentence
 from backend.core.diagnosis import SEVERITIES, Action, Diagnosis, DiagnosticFinding, NotEvaluated
 from backend.core.errors import StoreError
 from backend.core.events import Event, MetricsLogged, Recovered, RunStarted
@@ -68,9 +70,9 @@ def _finding(rule: Rule, fired: Fired, act: Act) -> DiagnosticFinding:
     return DiagnosticFinding.model_validate(
         {
             "rule": rule.id, "title": rule.title, "severity": fired.severity,
-            "headline": fired.headline, "cause": fired.cause, "sure": fired.sure,
+            "headline": sentence(fired.headline), "cause": fired.cause, "sure": fired.sure,
             "step": fired.step, "evidence": fired.evidence, "curves": fired.curves,
-            "action": act(fired.advice),
+            "action": act(replace(fired.advice, text=sentence(fired.advice.text))),
         }
     )  # fmt: skip
 
@@ -103,7 +105,7 @@ def _with_symptom(
     tells what is seen, and why."""
     seen = {finding.rule: finding for finding in silenced}
     symptom = next((seen[rule] for rule in SYMPTOMS if rule in seen), None)
-    cause = f"{root.cause}." if root.rule in UNEXPLAINED else root.headline
+    cause = f"{root.cause.rstrip('.')}." if root.rule in UNEXPLAINED else root.headline
     if symptom:
         headline = f"{symptom.headline} Cause: {cause}"
     else:

@@ -288,4 +288,3 @@ def evidence_of(
         tuple(surviving(events)), config or {}, tuple(comparisons), tuple(seeds), picked_of,
         memory or Memory(),
     )  # fmt: skip
-

@@ -29,13 +29,15 @@ cosine."""
 @dataclass(frozen=True)
 class Course:
     """Evaluations so far; ``values`` are higher for better, ``curve`` is as logged. ``small`` is a
-    gain that nobody would train for, ``least`` the same or the noise, whichever is more."""
+    gain that nobody would train for, ``least`` the same or the noise, whichever is more; ``most``
+    is the highest value that there can be."""
 
     key: str
     curve: Curve
     values: Floats
     small: float
     least: float
+    most: float = math.inf
 
     @property
     def best(self) -> int:
@@ -70,7 +72,8 @@ def course_of(evidence: Evidence) -> Course | Unknown:
     scale = (100.0 if size > 1.5 else 1.0) if higher else size
     values = curve.values if higher else -curve.values
     small = LEAST_GAIN * scale
-    return Course(key, curve, values, small, max(small, noise(curve.values)))
+    most = (scale if size <= scale else math.inf) if higher else 0.0
+    return Course(key, curve, values, small, max(small, noise(curve.values)), most)
 
 
 def gain(course: Course) -> float:

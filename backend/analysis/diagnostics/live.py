@@ -23,8 +23,6 @@ from backend.core.trainer import Emit, StopSignal
 Judge = Callable[[Sequence[Event], Told], Diagnosis]
 """Events in; a rule that breaks is told of."""
 Limit = Literal["never", "stop", "error"]
-FREQUENT = 100
-"""So many validations are judged one by one."""
 AFTER_EVIDENCE = MetricsLogged | CheckpointSaved | FreezeReported | Recovered | Evaluated
 """What comes only when a validation has told all of its evidence."""
 
@@ -59,7 +57,6 @@ class Live:
         ]
         self._headline = ""
         self._due = False
-        self._validations = 0
         self._told: Diagnosis | None = None
         self._warned: set[str] = set()
         self._fatal: DiagnosticFinding | None = None
@@ -74,7 +71,7 @@ class Live:
         if isinstance(event, RunStarted):
             self._headline = event.headline
         elif isinstance(event, MetricsLogged):
-            self._due = self._headline in event.metrics and self._turn()
+            self._due = self._headline in event.metrics
         elif isinstance(event, DataSurveyed):
             self._look()
             if asked := self._why():
@@ -97,12 +94,6 @@ class Live:
         if self._fatal is None or not ours:
             return finished
         return finished.model_copy(update={"finding": self._fatal.rule})
-
-    def _turn(self) -> bool:
-        """Is this validation to be judged? After FREQUENT ones every second, then every third ...:
-        what there is to look at grows, and a training must not wait for it."""
-        self._validations += 1
-        return self._validations % (self._validations // FREQUENT + 1) == 0
 
     def _why(self) -> str:
         """The finding as a reason to stop; empty without one."""

@@ -12,6 +12,7 @@ from backend.core.events import (
     ExpertsObserved,
     FreezeReported,
     MetricsLogged,
+    NonfiniteSeen,
     RunFinished,
     RunStarted,
 )
@@ -77,6 +78,29 @@ class Memory:
                     self.broken.pop((event.step, key), None)
                 else:
                     self.broken[event.step, key] = value
+
+
+def surviving(events: Sequence[Event]) -> list[Event]:
+    """The events without what a newer attempt has replaced: what came after the epoch that it went
+    on from, and what was no number in an earlier attempt, which shows anew if it still is."""
+    kept: list[Event] = []
+    for event in events:
+        if isinstance(event, RunStarted) and kept:
+            last = _resumed_at(kept, event.resumed_from or 0)
+            kept = [old for old in kept if _holds(old, last)]
+        kept.append(event)
+    return kept
+
+
+def _resumed_at(events: Sequence[Event], epoch: int) -> int:
+    """The newest step that was told of an epoch, or of one before it."""
+    told = (e.step for e in events if isinstance(e, MetricsLogged) and e.epoch <= epoch)
+    return max(told, default=0)
+
+
+def _holds(event: Event, last: int) -> bool:
+    told = known_at(event)
+    return not isinstance(event, NonfiniteSeen) and (told <= last or told == AT_THE_END)
 
 
 def known_at(event: Event) -> int:

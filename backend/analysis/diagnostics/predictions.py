@@ -1,13 +1,15 @@
 """What the network says in a validation, as rules and their sentences use it."""
 
 from backend.analysis.diagnostics.evidence import Evidence
-from backend.analysis.diagnostics.series import falls, total_loss, window
+from backend.analysis.diagnostics.series import falls, loss_at_evaluations, window
 from backend.analysis.text import number, plural
 from backend.core.events import PredictionsObserved
 from backend.core.evidence import PredictionHistogram
 
 BETTER = 0.05
 """Rise of the AUROC in one evaluation of a network that begins to see."""
+WAITS = 2 / 3
+"""Share of the planned steps in which a training loss that falls is reason to wait."""
 
 
 def newest(evidence: Evidence) -> PredictionsObserved | None:
@@ -42,13 +44,21 @@ def events_in(evidence: Evidence) -> int:
 
 
 def gets_better(evidence: Evidence) -> bool:
-    """Does the score rank better than an evaluation ago, or does the validation loss fall? Then
-    the network is about to find more."""
+    """Does the score rank better than an evaluation ago, does the validation loss fall, or, in
+    the first two thirds, the training loss? Then the network is about to find more. Averaged
+    weights are behind their network, so that their validation tells of it last."""
     seen = [p for p in evidence.predictions if p.split == "val"][-2:]
     ranks = [main.auroc for p in seen if (main := main_output(p)) and main.auroc is not None]
     if len(ranks) == 2 and ranks[1] - ranks[0] > BETTER:
         return True
-    loss = total_loss(evidence, "val")
+    early = evidence.progress is not None and evidence.progress < WAITS
+    splits = ("val", "train") if early else ("val",)
+    return any(_falls(evidence, split) for split in splits)
+
+
+def _falls(evidence: Evidence, split: str) -> bool:
+    """Does a split's loss fall, as it stands at the evaluations?"""
+    loss = loss_at_evaluations(evidence, split)
     return loss is not None and len(loss) > 1 and falls(loss.values, window(evidence))
 
 

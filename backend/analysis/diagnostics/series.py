@@ -1,6 +1,7 @@
 """Numbers of noisy curves that more than one rule needs."""
 
 import math
+from bisect import insort
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -15,7 +16,7 @@ TRENDLESS = 1.645
 """Below it no trend is shown."""
 FALL = 0.03
 """Share of its level by which a course must fall to be falling."""
-PAIRED = 500
+PAIRED = 200
 """Points of a curve of which every pair is compared."""
 LATE = 0.2
 """Share of the planned steps after which a run should have left its start."""
@@ -39,6 +40,18 @@ def noise(values: Sequence[float] | Floats) -> float:
     if len(steps) < 2:
         return 0.0
     return float(1.4826 * np.median(np.abs(steps - np.median(steps))) / math.sqrt(2))
+
+
+def running_median(values: Sequence[float] | Floats) -> Floats:
+    """The median of all values before each; infinity at the first, which has none."""
+    before = np.full(len(values), np.inf)
+    seen: list[float] = []
+    for place, value in enumerate(np.asarray(values, dtype=np.float64).tolist()):
+        half = place // 2
+        if place:
+            before[place] = seen[half] if place % 2 else (seen[half - 1] + seen[half]) / 2
+        insort(seen, value)
+    return before
 
 
 def trend(values: Sequence[float] | Floats) -> float:
@@ -133,6 +146,16 @@ def total_loss(evidence: Evidence, split: str) -> Curve | None:
         steps = np.intersect1d(steps, curve.steps)
     values = sum((at(curve, steps) for curve in found), np.zeros(len(steps)))
     return Curve(steps, values)
+
+
+def loss_at_evaluations(evidence: Evidence, split: str) -> Curve | None:
+    """The loss of a split as it stood at each evaluation; None without any."""
+    loss = total_loss(evidence, split)
+    steps = np.array(evidence.evaluations, dtype=np.int64)
+    if loss is None or not len(loss) or not len(steps):
+        return None
+    steps = steps[steps >= loss.steps[0]]
+    return Curve(steps, at(loss, steps))
 
 
 def at(curve: Curve, steps: Ints) -> Floats:

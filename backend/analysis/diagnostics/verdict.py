@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from backend.analysis.diagnostics.evidence import Evidence
+from backend.analysis.diagnostics.gains import EVALUATIONS
 from backend.analysis.text import number, plural
 from backend.core.diagnosis import SEVERITIES, DiagnosticFinding
 
@@ -53,10 +54,12 @@ def verdict_line(
         return f"still improving: best so far at {best}"
     if state == "finished":
         return "finished, neither convergence nor further gain is shown" + (best and f": {best}")
+    if not best:
+        return "nothing is evaluated yet"
     seen = plural(len(evidence.evaluations), "evaluation")
-    return (
-        f"too early to tell: {seen} so far" if evidence.evaluations else "nothing is evaluated yet"
-    )
+    if len(evidence.evaluations) < EVALUATIONS:
+        return f"too early to tell: {seen} so far"
+    return f"neither convergence nor further gain is shown after {seen}: best so far at {best}"
 
 
 def best_said(evidence: Evidence) -> str:

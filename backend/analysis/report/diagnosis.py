@@ -23,7 +23,7 @@ def _finding(found: DiagnosticFinding) -> list[Block]:
     since = f", since step {found.step}" if found.step else ""
     cause = f" Cause: {cell(found.cause.rstrip('.'))}." if found.cause else ""
     rows = [
-        (cell(fact.name), _value(fact.value), _value(fact.limit), str(fact.step or ""))
+        (cell(fact.name), _value(fact.value), _value(fact.limit), _step(fact.step))
         for fact in found.evidence
     ]
     about = f"{found.rule}, {found.sure}{since}"
@@ -65,6 +65,10 @@ def _rest(diagnosis: Diagnosis) -> list[Block]:
         *([looked] if looked else []),
         *([table(("not evaluated", "", "because"), rows, left=3)] if rows else []),
     ]
+
+
+def _step(step: int | None) -> str:
+    return "" if step is None else str(step)
 
 
 def _value(value: float | str | None) -> str:

@@ -7,6 +7,7 @@ them: what stands for them here keeps numbers only, and any other name is refuse
 
 import io
 import pickle
+import pickletools
 import re
 from pathlib import Path
 from typing import Any
@@ -89,12 +90,12 @@ class _Scalar(_Sealed):
 
 
 class _Bytes(_Sealed):
-    """``codecs.encode``, by which old protocols have bytes."""
+    """``codecs.encode`` and ``bytearray``, by which old protocols have bytes."""
 
     __slots__ = ()
 
-    def __new__(cls, text: str, _: str) -> Any:
-        return text.encode("latin1")
+    def __new__(cls, data: Any, *_: Any) -> Any:
+        return data.encode("latin1") if isinstance(data, str) else b"".join([data])
 
 
 _NUMPY = {
@@ -109,7 +110,9 @@ _KNOWN: dict[str, type] = {
     **{f"{home}.{name}": made for home in ("numpy.core", "numpy._core")
        for name, made in _NUMPY.items()},
     **{f"{home}.{made.__name__}": made for home in ("builtins", "__builtin__")
-       for made in (set, frozenset, bytearray, complex)},
+       for made in (set, frozenset, complex)},
+    "builtins.bytearray": _Bytes,
+    "__builtin__.bytearray": _Bytes,
 }  # fmt: skip
 
 
@@ -125,6 +128,14 @@ class _Arrays(pickle.Unpickler):
         return _KNOWN[f"{module}.{name}"]
 
 
+def _require_room(data: bytes) -> None:
+    """Raises ValueError for a pickle that is cut short, or that asks for more places to remember
+    things in than it has bytes: the C code would take memory for all of them."""
+    for code, argument, _ in pickletools.genops(data):
+        if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > len(data):
+            raise ValueError(f"memory for {argument} places")
+
+
 def read_arrays(path: Path) -> object:
     """What a pickle of arrays and plain containers holds; nothing else is run.
 
@@ -136,6 +147,7 @@ def read_arrays(path: Path) -> object:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
     try:
+        _require_room(data)
         return _Arrays(io.BytesIO(data), encoding="latin1").load()
     except _RefusedError as refused:
         raise DataError(

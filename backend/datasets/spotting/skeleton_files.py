@@ -4,7 +4,6 @@
 (height, width). Person 0 is the far one.
 """
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,8 +45,9 @@ class RawSkeleton(NamedTuple):
 
 
 def skeleton_file(folder: Path, clip: str) -> Path | None:
-    """The file of a clip; None if there is none."""
-    paths = (folder / f"{clip}{suffix}" for suffix in SUFFIXES)
+    """The file of a clip, or that the clip is called by; None if there is none."""
+    endings = ("",) if clip.endswith(SUFFIXES) else SUFFIXES
+    paths = (folder / f"{clip}{ending}" for ending in endings)
     return next((path for path in paths if path.is_file()), None)
 
 
@@ -99,7 +99,9 @@ def _npz(path: Path) -> Mapping[str, object]:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise DataError(f"{path}: one array, not an archive of named ones")
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except DataError:
+        raise
+    except Exception as error:  # noqa: BLE001 (a damaged archive raises whatever it likes)
         raise DataError(f"{path}: not a whole .npz file of numbers ({error})") from None
 
 

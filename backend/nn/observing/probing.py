@@ -1,7 +1,7 @@
 """The input permutation probe: when it is due, and that it leaves no trace."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -20,6 +20,14 @@ def spread(count: int, samples: int) -> list[int]:
     """At most ``samples`` of ``count`` places, at even distances: neighbours are often alike."""
     taken = min(count, samples)
     return [at * count // taken for at in range(taken)]
+
+
+def paired(places: Sequence[int]) -> list[int]:
+    """The places in pairs, one after the other, whose two are far from each other: a sample's
+    stand-in is the other of its pair, so one pass of the network gives both losses. Of an odd
+    number the last is left out."""
+    half = len(places) // 2
+    return [at for pair in zip(places[:half], places[half : 2 * half], strict=True) for at in pair]
 
 
 @contextmanager

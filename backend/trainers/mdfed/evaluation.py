@@ -20,11 +20,11 @@ from backend.scoring.tasks import save_evidence
 from backend.trainers.mdfed.batch import Batch
 from backend.trainers.mdfed.checkpoint import Facts, Saved
 from backend.trainers.mdfed.data import Sample, Tiles, collate
+from backend.trainers.mdfed.evidence import histograms
 from backend.trainers.mdfed.inference import (
     ClipWindows,
     decoder_of,
     found_in,
-    histograms,
     look,
     options_of,
     truth_of,

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backend.core.evidence import PredictionHistogram
 from backend.core.workdir import write_atomic
 from backend.datasets.spotting.records import SpotClip, SpottingSplit
 from backend.runner.data import to_device
@@ -27,9 +26,6 @@ from backend.trainers.mdfed.losses import Criterion, LossSums
 from backend.trainers.mdfed.model.context import peaks
 from backend.trainers.mdfed.model.network import MdFed
 from backend.trainers.mdfed.spec import InferenceConfig
-
-BACKGROUND, EVENT = "background", "event"
-_QUANTILES = ("0.5", "0.9", "0.99", "1")
 
 ClipWindows = Mapping[str, Sequence[Window]]
 """By clip."""
@@ -99,31 +95,10 @@ def found_in(windows: ClipWindows, truth: Sequence[Clip], rule: Decoder) -> tupl
     return tuple(clips)
 
 
-def histograms(
-    elements: Sequence[str],
-    windows: ClipWindows,
-    clips: Sequence[Clip],
-    rule: Decoder,
-    auroc: float | None,
-) -> tuple[PredictionHistogram, PredictionHistogram]:
-    """What both heads say beside the truth: ``frame`` of all frames before suppression,
-    ``elements`` of the frames with a true event, so that either is seen by itself."""
-    scores = np.concatenate([_scores(clip) for clip in clips])
-    total, true = len(scores), sum(len(clip.truth.frames) for clip in clips)
-    predicted = int((scores > 0.5).sum())
-    frame = PredictionHistogram(
-        output="frame",
-        truth={BACKGROUND: total - true, EVENT: true},
-        predicted={BACKGROUND: total - predicted, EVENT: predicted},
-        background=BACKGROUND,
-        quantiles={name: float(np.quantile(scores, float(name))) for name in _QUANTILES},
-        auroc=auroc,
-    )
-    said = sum((_bits_at(windows[c.name], c, rule) for c in clips), np.zeros(len(elements)))
-    there = sum((clip.truth.elements.sum(0) for clip in clips), np.zeros(len(elements)))
-    return frame, PredictionHistogram(
-        output="elements", truth=_counts(elements, there), predicted=_counts(elements, said)
-    )
+def scores_of(clip: Clip) -> NDArray[np.float64]:
+    """p_event of each frame (T,) of a clip as ``found_in`` returns it."""
+    assert clip.scores is not None, "clips as found_in returns them"
+    return clip.scores
 
 
 def write_predictions(path: Path, elements: Sequence[str], clips: Sequence[Clip]) -> None:
@@ -190,25 +165,8 @@ def _truth(clip: SpotClip, stride: int, elements: int) -> Clip:
     return Clip(clip.name, frames, Events.from_masks(mask, bits), nothing)
 
 
-def _bits_at(windows: Sequence[Window], clip: Clip, rule: Decoder) -> NDArray[np.int64]:
-    """How often each element is decoded at the true events, whatever the localiser says."""
-    sure = [w._replace(scores=np.tile([0.0, 1.0], (len(w.scores), 1))) for w in windows]
-    everywhere, _ = decode(sure, clip.frames, rule)
-    at_truth = np.isin(everywhere.frames, clip.truth.frames)
-    return np.asarray(everywhere.elements[at_truth].sum(0))
-
-
-def _scores(clip: Clip) -> NDArray[np.float64]:
-    assert clip.scores is not None, "clips as found_in returns them"
-    return clip.scores
-
-
-def _counts(elements: Sequence[str], numbers: NDArray[Any]) -> dict[str, int]:
-    return dict(zip(elements, map(int, numbers), strict=True))
-
-
 def _predicted(elements: Sequence[str], clip: Clip) -> dict[str, Any]:
-    scores = _scores(clip)
+    scores = scores_of(clip)
     events = [
         {
             "frame": int(frame),

@@ -10,7 +10,7 @@ from backend.core.errors import DataError
 from backend.core.evidence import LabelCensus
 from backend.core.trainer import Spot
 from backend.datasets.spotting import SpotClip, SpottingSplit
-from backend.datasets.spotting.skeleton_files import read_raw
+from backend.datasets.spotting.skeleton_files import SUFFIXES, read_raw
 from backend.trainers.mdfed.checkpoint import Saved
 from backend.trainers.mdfed.data import Tiles
 from backend.trainers.mdfed.evaluation import batches, require_numbers, restored
@@ -36,8 +36,9 @@ class SpotPredictor:
         return [self._one(clip, conf) for clip in clips]
 
     def _one(self, clip: "Path | NDArray[np.uint8]", conf: float) -> list[Spot]:
-        if not isinstance(clip, str | Path):
-            raise ValueError("expected the path of a skeleton file (.pkl or .npz), got an array")
+        if not isinstance(clip, str | Path) or Path(clip).suffix not in SUFFIXES:
+            got = clip if isinstance(clip, str | Path) else "an array"
+            raise ValueError(f"expected the path of a skeleton file (.pkl or .npz), got {got}")
         split = self._split(Path(clip))
         threshold = {"threshold": min(max(conf, 1e-6), 1 - 1e-6)}
         rule = decoder_of(self._config.inference.model_copy(update=threshold), split)
@@ -71,7 +72,7 @@ class SpotPredictor:
             )
         return SpottingSplit(
             name="asked", source=path, skeletons=path.parent, elements=self._elements,
-            clips=(SpotClip(path.stem, frames, 0.0, ()),),
+            clips=(SpotClip(path.name, frames, 0.0, ()),),
             separator=self._config.separator, stride=self._config.clips.stride,
             groups=self._groups, digest="",
             labels=LabelCensus(split="asked", units=1, labels=0, counts={}),

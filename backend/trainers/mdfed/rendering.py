@@ -1,9 +1,8 @@
 """Skeletons drawn as frames: what the visual encoder of stages 2 and 3 sees.
 
-A frame has two views, the far player above the near one. A view is the part of the image that the
-player is in during the clip, stretched to its half of the frame, as if each player had a camera of
-their own that stands still: in a small picture of the whole court the far player's arm would be
-one pixel long.
+A frame has two views side by side, of the far player and of the near one, as if each had a camera
+of their own that follows them: in a small picture of the whole court the far player's arm would be
+one pixel long. How tall a body is in its view does not change within a clip.
 """
 
 from collections.abc import Sequence
@@ -22,8 +21,9 @@ COURT = (46, 88, 120)
 PLAYERS = ((250, 196, 60), (236, 240, 244))
 """Colours of the far and of the near player."""
 _FINE = 2  # drawn this much larger, for smooth edges
-_MARGIN = 0.08  # of a view's width and height, around the player's joints
+_ROOM = 2.0  # a view's height over the player's; arms reach above the head
 _SURE = 0.3  # score from which a joint says where the player is
+_HIPS, _ENDS = (11, 12), (0, 15, 16)
 
 
 def render(
@@ -32,7 +32,7 @@ def render(
     """Frames (T, size, size, 3) of a clip's joints (2, T, 17, 2) and their scores (2, T, 17).
 
     ``image`` is (height, width) of what the joints are measured in: the view of a player who was
-    never found. Limbs with a joint of score 0 are left out.
+    never found looks at its middle. Limbs with a joint of score 0 are left out.
     """
     keypoint, score = _finite(keypoint, score)
     return _drawn(keypoint, score, _views(keypoint, score, image), size)
@@ -46,7 +46,7 @@ def frames_of(skeleton: Skeleton, indices: Sequence[int], size: int) -> NDArray[
     inside = (wanted >= 0) & (wanted < keypoint.shape[1])
     frames = np.zeros((len(wanted), 3, size, size), np.float32)
     shown = wanted[inside]
-    drawn = _drawn(keypoint[:, shown], score[:, shown], views, size)
+    drawn = _drawn(keypoint[:, shown], score[:, shown], views[:, shown], size)
     frames[inside] = drawn.transpose(0, 3, 1, 2) / np.float32(255)
     return frames
 
@@ -62,16 +62,27 @@ def _finite(
 def _views(
     keypoint: NDArray[np.float32], score: NDArray[np.float32], image: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """Left upper and right lower corner of each person's view, (2, 2, 2) in pixels."""
-    views = np.zeros((2, 2, 2), np.float32)
+    """Left upper and right lower corner of each person's view in each frame, (2, T, 2, 2)."""
+    views = np.empty((*keypoint.shape[:2], 2, 2), np.float32)
     for person in (0, 1):
-        found = keypoint[person][score[person] >= _SURE]
-        if len(found) == 0:
-            found = np.array([(0, 0), image[::-1]], np.float32)
-        corners = np.percentile(found, (1, 99), axis=0)
-        room = np.maximum(corners[1] - corners[0], 1) * _MARGIN
-        views[person] = corners + np.stack([-room, room])
+        joints = np.where(score[person, ..., None] >= _SURE, keypoint[person], np.nan)
+        ends = joints[:, _ENDS, 1]
+        tall = (ends[:, 1:] - ends[:, :1])[np.isfinite(ends[:, 1:] - ends[:, :1])]
+        height = _ROOM * float(np.median(tall)) if len(tall) else float(image[0])
+        half = max(height, 2.0) * np.array((0.25, 0.5), np.float32)  # twice as high as wide
+        centre = _followed(joints[:, _HIPS].mean(axis=1), image)
+        views[person] = np.stack([centre - half, centre + half], axis=1)
     return views
+
+
+def _followed(place: NDArray[np.float32], image: tuple[int, int]) -> NDArray[np.float32]:
+    """A place (T, 2) in each frame: where it is not known, between those where it is."""
+    frames = np.arange(len(place))
+    known = np.isfinite(place).all(axis=1)
+    if not known.any():
+        return np.tile(np.array(image[::-1], np.float32) / 2, (len(place), 1))
+    columns = [np.interp(frames, frames[known], place[known, axis]) for axis in (0, 1)]
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def _drawn(
@@ -80,10 +91,10 @@ def _drawn(
     views: NDArray[np.float32],
     size: int,
 ) -> NDArray[np.uint8]:
-    large = np.array((size, size // 2), np.float32) * _FINE
-    low, high = views[:, None, None, 0], views[:, None, None, 1]
+    large = np.array((size // 2, size), np.float32) * _FINE
+    low, high = views[:, :, None, 0], views[:, :, None, 1]
     points = (np.clip((keypoint - low) / (high - low), 0, 1) * (large - 1)).round().astype(int)
-    points[1, ..., 1] += int(large[1])
+    points[1, ..., 0] += int(large[0])
     frames = np.empty((keypoint.shape[1], size, size, 3), np.uint8)
     for frame in range(len(frames)):
         sheet = Image.new("RGB", (size * _FINE, size * _FINE), COURT)

@@ -26,20 +26,21 @@ from backend.trainers.mdfed.data import Tiles, Windows, collate, label_stream
 from backend.trainers.mdfed.data_survey import sampled_table, survey
 from backend.trainers.mdfed.distillation import DISTILL, distiller
 from backend.trainers.mdfed.evaluation import EVALUATION, evaluate, read_split
+from backend.trainers.mdfed.evidence import Probe
 from backend.trainers.mdfed.inference import decoder_of, options_of, truth_of
 from backend.trainers.mdfed.learner import Learner
 from backend.trainers.mdfed.losses import Criterion
 from backend.trainers.mdfed.model.network import build_network
 from backend.trainers.mdfed.parts import parts_of
 from backend.trainers.mdfed.spec import SPEC, MdFedConfig
-from backend.trainers.mdfed.validation import Probe, Validation
+from backend.trainers.mdfed.validation import Validation
 from backend.trainers.mdfed.weights import identity, load, read_pretrained
 
 
 def build(config: MdFedConfig, work_dir: Path) -> Training:
     """The training that a config asks for. Raises DataError, CheckpointError or ConfigError."""
     splits = [read_split(config, name) for name in ("train", "val")]
-    for split in splits:
+    for split in splits[1:] if config.stage == 2 else splits:  # a distillation needs no labels
         if not split.labels.labels:
             raise DataError(f"{split.source}: no event in any clip, so there is nothing to learn")
     labels = sampled_table(splits[0], config)
@@ -48,6 +49,7 @@ def build(config: MdFedConfig, work_dir: Path) -> Training:
     seed_model(config.seed)
     saved = read_pretrained(config)
     learner, notes = _learner(config, splits[0], labels, saved)
+    validation = Validation(splits[1], tiles, config)
     return Training(
         spec=SPEC,
         config=config,
@@ -55,7 +57,7 @@ def build(config: MdFedConfig, work_dir: Path) -> Training:
         model=learner,
         data=Data(windows, collate, tuple(split.as_input() for split in splits)),
         parts=parts_of(learner, config),
-        validate=Validation(splits[1], tiles, config),
+        validate=validation,
         evaluate=partial(_evaluate_best, config, work_dir),
         facts=facts_of(config, splits[0]),
         source=identity(saved),
@@ -64,7 +66,7 @@ def build(config: MdFedConfig, work_dir: Path) -> Training:
         survey=partial(_survey, config, splits, labels, tiles),
         losses=_losses(config),
         loaders=_loaders(config),
-        probe=Probe(tiles, config.runner.batch),
+        probe=Probe(tiles, config.runner.batch, validation.losses_of),
         tie="val/loss",
     )
 

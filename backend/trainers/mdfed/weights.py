@@ -46,8 +46,8 @@ def load(network: nn.Module, saved: Saved, elements: Sequence[str]) -> tuple[str
     body = [name for name in report.fresh if not name.startswith(("mlc.", "ctx."))]
     if body:
         raise CheckpointError(
-            f"{saved.path}: another network (model.preset {saved.model.preset}, fusion "
-            f"{saved.model.fusion}): {len(body)} tensors do not fit, for example {body[0]}"
+            f"{saved.path}: another network ({_described(saved)}): {len(body)} tensors do not "
+            f"fit, for example {body[0]}"
         )
     if not report.fresh:
         return ()
@@ -62,6 +62,14 @@ def load(network: nn.Module, saved: Saved, elements: Sequence[str]) -> tuple[str
 def identity(saved: Saved | None) -> str:
     """What tells pretrained weights apart when a run is continued."""
     return sha256(saved.path) if saved else "none"
+
+
+def _described(saved: Saved) -> str:
+    """The config keys that made the body of a checkpoint's network."""
+    said = f"model.preset {saved.model.preset}, model.fusion {saved.model.fusion}"
+    if saved.stage == 1:
+        return said
+    return f"{said}, visual.size {saved.visual.size}, visual.width {saved.visual.width}"
 
 
 def _rows(known: Sequence[str], wanted: Sequence[str]) -> Rows:

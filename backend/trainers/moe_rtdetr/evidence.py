@@ -9,10 +9,10 @@ from torch import nn
 from backend.core.events import PredictionsObserved
 from backend.datasets.detection import DetectionSplit
 from backend.nn.observing.detections import detection_histogram
-from backend.nn.observing.probing import spread
+from backend.nn.observing.probing import paired, spread
 from backend.runner.data import to_device
 from backend.runner.training import Point, Probed
-from backend.trainers.moe_rtdetr.data import Frames, Sample, collate
+from backend.trainers.moe_rtdetr.data import Frames, collate
 from backend.trainers.moe_rtdetr.evaluation import Ask, Result
 from backend.trainers.moe_rtdetr.learner import Learner
 from backend.trainers.moe_rtdetr.model.batch import Batch
@@ -32,39 +32,35 @@ class Probe:
     def __call__(self, model: nn.Module, samples: int) -> Probed | None:
         """None for a split of one image. Raises DataError for one that cannot be read any more."""
         assert isinstance(model, Learner)
-        places = spread(len(self._split.frames), samples)
-        if len(places) < 2:
+        places = paired(spread(len(self._split.frames), samples))
+        if not places:
             return None
-        half = len(places) // 2
-        return Probed(
-            split=self._split.split,
-            samples=len(places),
-            losses=self._losses(model, places, places),
-            permuted=self._losses(model, places[half:] + places[:half], places),
-        )
+        losses, permuted = self._losses(model, places)
+        return Probed(self._split.split, len(places), losses, permuted)
 
     @torch.no_grad()
-    def _losses(
-        self, learner: Learner, images: Sequence[int], targets: Sequence[int]
-    ) -> dict[str, float]:
-        ask, observer = Ask.of(self._config), Observer(self._split.classes, self._config.moe)
+    def _losses(self, learner: Learner, places: Sequence[int]) -> list[dict[str, float]]:
+        """With each image's own targets, and with those of the other of its pair."""
+        ask = Ask.of(self._config)
+        own, other = (Observer(self._split.classes, self._config.moe) for _ in range(2))
         device = next(learner.parameters()).device
-        for batch in self._batches(images, targets):
-            batch = to_device(batch, device)
-            gate = learner.gate(ask.prompt, len(batch.targets))
+        for given in self._batches(places):
+            batch: Batch = to_device(given, device)
+            swapped = [batch.targets[at ^ 1] for at in range(len(batch.targets))]
+            gate = learner.gate(ask.prompt, len(swapped))
             output = learner.network(batch.images, gate=gate)
-            observer.update(output, batch.targets, learner.criterion.losses(output, batch.targets))
-        found = observer.metrics()
-        return {name: found[f"val/{name}"] for name in LOSSES if f"val/{name}" in found}
+            for observer, targets in ((own, batch.targets), (other, swapped)):
+                observer.update(output, targets, learner.criterion.losses(output, targets))
+        return [
+            {name: found[f"val/{name}"] for name in LOSSES if f"val/{name}" in found}
+            for found in (own.metrics(), other.metrics())
+        ]
 
-    def _batches(self, images: Sequence[int], targets: Sequence[int]) -> Iterator[Batch]:
-        frames, size = (
-            Frames(self._split, self._config.model.image_size),
-            self._config.runner.batch,
-        )
-        for start in range(0, len(images), size):
-            pairs = zip(images[start : start + size], targets[start : start + size], strict=True)
-            yield collate([Sample(frames[i].image, frames.target(t)) for i, t in pairs])
+    def _batches(self, places: Sequence[int]) -> Iterator[Batch]:
+        frames = Frames(self._split, self._config.model.image_size)
+        size = max(self._config.runner.batch // 2 * 2, 2)
+        for start in range(0, len(places), size):
+            yield collate([frames[at] for at in places[start : start + size]])
 
 
 def predicted(

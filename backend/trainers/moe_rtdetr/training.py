@@ -74,7 +74,7 @@ def build(config: MoeRtDetrConfig, work_dir: Path) -> Training:
         measured=cost.metrics(),
         survey=partial(survey_detection, splits, len(config.classes)),
         losses=_losses(config),
-        loaders={split: {"reduction": "per object"} for split in ("train", "val")},
+        loaders=_loaders(config),
         probe=Probe(splits[1], config),
         watch=Balance(learner) if config.moe.balance == "bias" else NoWatch(),
     )
@@ -83,6 +83,15 @@ def build(config: MoeRtDetrConfig, work_dir: Path) -> Training:
 def _losses(config: MoeRtDetrConfig) -> tuple[str, ...]:
     parts = ("detection_loss", "vfl_loss", "bbox_loss", "giou_loss")
     return (*parts, "gate_loss") if config.language.enabled else parts
+
+
+def _loaders(config: MoeRtDetrConfig) -> dict[str, dict[str, str]]:
+    """How both losses are taken: only training adds what the denoising queries lose."""
+    denoising = "matching and denoising" if config.model.denoising else "matching"
+    return {
+        split: {"reduction": "per object", "queries": queries}
+        for split, queries in (("train", denoising), ("val", "matching"))
+    }
 
 
 class Balance(NoWatch):

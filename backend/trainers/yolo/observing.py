@@ -23,7 +23,7 @@ from backend.nn.observing.detections import detection_histogram
 from backend.nn.observing.gradients import StepObserver
 from backend.nn.observing.movement import Movement
 from backend.nn.observing.nonfinite import lost_input, lost_parameter, lost_part
-from backend.nn.observing.probing import probe_due, spread, undisturbed
+from backend.nn.observing.probing import paired, probe_due, spread, undisturbed
 from backend.trainers.yolo.freeze import Plan
 from backend.trainers.yolo.plan import CLIP
 from backend.trainers.yolo.recorder import Recorder
@@ -160,17 +160,16 @@ def _probe(engine: Any, samples: int, step: int) -> InputProbed | None:
     for at in spread(len(dataset), samples):
         shape = dataset.batch_shapes[dataset.batch[at]] if dataset.rect else ()
         shapes[tuple(shape)].append(at)
-    places = max(shapes.values(), key=len)
-    if len(places) < 2:
+    places = paired(max(shapes.values(), key=len))
+    if not places:
         return None
-    others = places[len(places) // 2 :] + places[: len(places) // 2]
     sums: list[dict[str, float]] = [defaultdict(float), defaultdict(float)]
-    size = engine.batch_size
+    size = max(engine.batch_size // 2 * 2, 2)
     for start in range(0, len(places), size):
-        own, other = (_batch(engine, part[start : start + size]) for part in (places, others))
-        for found, images in zip(sums, (own["img"], other["img"]), strict=True):
-            for name, value in _losses(engine, own, images).items():
-                found[name] += float(value) * len(images) / len(places)
+        batch = _batch(engine, places[start : start + size])
+        for found, losses in zip(sums, _losses(engine, batch), strict=True):
+            for name, value in losses.items():
+                found[name] += float(value) * len(batch["img"]) / len(places)
     losses, permuted = ({**found, TOTAL: sum(found.values())} for found in sums)
     return InputProbed(
         step=step, split=SPLIT, samples=len(places), losses=losses, permuted=permuted
@@ -183,9 +182,12 @@ def _batch(engine: Any, places: Sequence[int]) -> dict[str, Any]:
     return dict(engine.validator.preprocess(batch))
 
 
-def _losses(engine: Any, batch: Mapping[str, Any], images: Tensor) -> Mapping[str, Tensor]:
-    """As in a validation of the average."""
-    half = engine.validator.args.quantize == 16
+def _losses(engine: Any, batch: Mapping[str, Any]) -> list[Mapping[str, Tensor]]:
+    """As in a validation of the average: with each image's own boxes, and with those of the other
+    of its pair."""
+    half, model = engine.validator.args.quantize == 16, engine.ema.ema
+    image = batch["batch_idx"]
+    swapped = {**batch, "batch_idx": (image.long() ^ 1).to(image.dtype)}
     with torch.autocast(engine.device.type, enabled=half):
-        losses: Mapping[str, Tensor] = engine.ema.ema.loss(batch, engine.ema.ema(images))[1]
-    return losses
+        said = model(batch["img"])
+        return [model.loss(labelled, said)[1] for labelled in (batch, swapped)]

@@ -109,7 +109,7 @@ def test_one_file_of_integers_is_named_with_its_channels(
     ],
     ids=["zeros", "swapped", "nan", "image size", "half the frames"],
 )  # fmt: skip
-def test_skeletons_that_say_nothing_or_the_wrong_thing(  # noqa: PLR0913 (a fault and its words)
+def test_skeletons_that_say_nothing_or_the_wrong_thing(
     smallest: MdFedConfig, folder: Path, tmp_path: Path, change: Change, severity: str, said: str
 ) -> None:
     rewrite(sorted((folder / "skeletons").glob("*.pkl")), change)

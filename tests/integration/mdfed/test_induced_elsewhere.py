@@ -43,7 +43,7 @@ def toy(
     return run(change(runner_toy.build(config, folder)), folder, signal)
 
 
-def at(rate: float) -> dict[str, object]:
+def at(rate: float) -> dict[str, Any]:
     return {"runner__optimizer__lr": {"backbone": rate, "head": rate}}
 
 

@@ -79,14 +79,7 @@ def test_zeros_and_a_rate_too_low_are_the_zeros(few: MdFedConfig, tmp_path: Path
     assert {"B01", "B02"} & set(found.head.silenced)
 
 
-@pytest.mark.rule("B08")
-def test_a_rate_a_hundred_times_too_high(smallest: MdFedConfig, tmp_path: Path) -> None:
-    found = spoilt(smallest.replace({RATE: 0.3}), tmp_path, epochs=7)
-    assert found.head.rule == "B08"
-    assert found.diagnosis.verdict == "not learning: the learning rate is too high (B08)"
-
-
-@pytest.mark.rule("B05")
+@pytest.mark.rule("B05", "B08")
 def test_a_warm_up_to_a_rate_at_which_the_loss_runs_away(
     smallest: MdFedConfig, tmp_path: Path
 ) -> None:
@@ -94,6 +87,13 @@ def test_a_warm_up_to_a_rate_at_which_the_loss_runs_away(
     found = spoilt(config, tmp_path, epochs=8)
     assert "The training loss rose from " in found.seen["B05"].headline
     assert found.head.rule == "B08", "it says why"
+    assert found.diagnosis.verdict == "not learning: the learning rate is too high (B08)"
+
+
+@pytest.mark.rule("B08")
+def test_a_rate_a_hundred_times_too_high(few: MdFedConfig, tmp_path: Path) -> None:
+    found = spoilt(few.replace({RATE: 0.3, "diagnostics.probe": 0}), tmp_path, epochs=7)
+    assert found.head.rule == "B08"
 
 
 @pytest.mark.rule("B06")
@@ -141,7 +141,7 @@ def test_an_encoder_that_was_locked_behind_the_plan_s_back(
 
     found = spoilt(smallest, tmp_path, change)
     assert found.head.rule == "B12"
-    assert "encoder cannot train" in found.head.headline
+    assert "cannot: encoder" in found.head.headline
     assert "requires_grad is False" in found.head.headline + found.head.cause
 
 
@@ -161,7 +161,7 @@ def test_an_optimizer_that_was_built_without_the_classifier(
 
     found = spoilt(smallest, tmp_path, lambda t: replace(t, watch=TooEarly(t)))
     assert found.head.rule == "B12"
-    assert "mlc cannot train" in found.head.headline
+    assert "cannot: mlc" in found.head.headline
 
 
 @pytest.mark.rule("B13")

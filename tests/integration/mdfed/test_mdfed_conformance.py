@@ -11,4 +11,9 @@ class TestMdFed(TrainerSuite):
     @pytest.fixture(scope="class")
     @classmethod
     def config(cls, few: MdFedConfig) -> MdFedConfig:
-        return few.replace({"clips.per_epoch": 16})
+        return few.replace(
+            {
+                "clips.per_epoch": 16, "runner.schedule.warmup_steps": 0,
+                "diagnostics.probe": 0,
+            }
+        )  # fmt: skip

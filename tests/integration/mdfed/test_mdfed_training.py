@@ -5,6 +5,7 @@ import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -288,6 +289,35 @@ def test_a_checkpoint_of_elsewhere_is_refused_by_what_it_is(
     (tmp_path / "text.safetensors").write_text("no weights")
     with pytest.raises(AssayError, match=r"text\.safetensors"):
         MdFedTrainer(few, tmp_path).predictor(tmp_path / "text.safetensors")
+
+
+def test_a_distillation_needs_no_labels(
+    trained: Trained, few: MdFedConfig, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(few.data, tmp_path / "data"))
+    clips = json.loads((data / "train.json").read_text())
+    (data / "train.json").write_text(json.dumps([{**clip, "events": []} for clip in clips]))
+    keys = {"data": data, "model.context": True, "model.pretrained": best_of(trained)}
+    with pytest.raises(DataError, match="no event in any clip"):
+        build(few.replace(keys), tmp_path / "labelled")
+    events = fit(few.replace({**keys, "stage": 2, "epochs": 1}), tmp_path / "distilled")
+    assert report_of(events).units == 10
+
+
+def test_an_archive_beside_a_pickle_of_its_name_is_not_taken_for_it(
+    trained: Trained, smallest: MdFedConfig, tmp_path: Path
+) -> None:
+    predictor = MdFedTrainer(smallest, tmp_path).predictor(best_of(trained))
+    whole = next((smallest.data / "skeletons").iterdir())
+    shutil.copy(whole, tmp_path / "a.pkl")
+    content = pickle.loads(whole.read_bytes())
+    lost = {**content, "keypoint": np.full_like(content["keypoint"], np.nan)}
+    np.savez(tmp_path / "a.npz", **lost)
+    assert len(predictor.predict([tmp_path / "a.pkl"])) == 1
+    with pytest.raises(ValueError, match=r"a\.npz: the scores"):
+        predictor.predict([tmp_path / "a.npz"])
+    with pytest.raises(ValueError, match=r"\(\.pkl or \.npz\), got .*a\.txt"):
+        predictor.predict([tmp_path / "a.txt"])
 
 
 def test_frozen_at_random_values_is_said(few: MdFedConfig, tmp_path: Path) -> None:

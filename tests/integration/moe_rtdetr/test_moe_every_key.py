@@ -82,7 +82,7 @@ CHANGES: dict[str, tuple[dict[str, object], object]] = {
 }
 ELSEWHERE = (
     *("kind", "name", "experiment", "source", "hardware.", "device"),  # the launcher's
-    *("data", "epochs", "runner."),  # the Runner's, which has tests of its own
+    *("data", "epochs", "runner.", "diagnostics."),  # the Runner's, which has tests of its own
     "model.allow_download",  # test_moe_weights_refused
     "analyze",  # test_moe_training
 )

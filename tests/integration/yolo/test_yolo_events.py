@@ -9,10 +9,14 @@ from backend.core.digest import sha256
 from backend.core.events import (
     CheckpointRemoved,
     CheckpointSaved,
+    DataSurveyed,
     Evaluated,
     FreezeReported,
+    InputProbed,
     MetricsLogged,
+    MovementObserved,
     Noted,
+    PredictionsObserved,
     RunStarted,
 )
 from backend.nn.finetune.weights import load_weights
@@ -27,11 +31,13 @@ def run(scratch: YoloConfig, tmp_path_factory: pytest.TempPathFactory) -> Traini
 
 def test_events_come_in_order(run: Training) -> None:
     kinds = [type(event) for event in run.events]
-    assert kinds[:2] == [RunStarted, FreezeReported]
+    assert kinds[:3] == [RunStarted, FreezeReported, DataSurveyed]
     assert kinds[-2:] == [FreezeReported, Evaluated]
-    between = [k for k in kinds[2:-2] if k is not CheckpointRemoved]
-    epoch = [MetricsLogged, CheckpointSaved]
-    assert between == [MetricsLogged, *epoch, *epoch, *epoch]
+    between = [k for k in kinds[3:-2] if k is not CheckpointRemoved]
+    seen = [PredictionsObserved, MovementObserved]
+    epoch = [MetricsLogged, *seen, CheckpointSaved]
+    probed = [MetricsLogged, *seen, InputProbed, CheckpointSaved]
+    assert between == [MetricsLogged, *probed, *epoch, *probed]
 
 
 def test_the_start_names_data_and_machine(run: Training, shapes: Path) -> None:
@@ -55,6 +61,7 @@ def test_each_epoch_has_losses_validation_and_rates(run: Training) -> None:
             *(f"{s}/{name}_loss" for s in ("train", "val") for name in ("box", "cls", "dfl")),
             *(f"val/{name}" for name in ("mAP50-95", "mAP50", "precision", "recall")),
             *(f"lr/{part}" for part in ("backbone", "neck", "head")),
+            *("train/loss", "val/loss"),
         }
 
 

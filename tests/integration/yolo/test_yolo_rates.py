@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from backend.core.events import Event
+from backend.nn.finetune.freezing import Snapshot
 from backend.trainers.yolo.checkpoints import Keeper
 from backend.trainers.yolo.engine import Engine
 from backend.trainers.yolo.preparation import check
@@ -23,7 +24,8 @@ def rates_per_batch(config: YoloConfig, work: Path) -> list[list[dict[str, Any]]
     checked = check(config, work)
     events: list[Event] = []
     recorder = Recorder(events.append, Keeper(work, events.append, 0), checked.facts())
-    engine = Engine(checked.job(recorder, StopAfter()))
+    before = Snapshot(checked.prepared.network, checked.plan.frozen)
+    engine = Engine(checked.job(recorder, StopAfter(), before))
     seen: list[list[dict[str, Any]]] = []
 
     def look(trainer: Engine) -> None:

@@ -159,9 +159,9 @@ def test_an_action_is_made_of_the_advice() -> None:
         return Action(advice=f"{given.text}: {given.change[0].role}")
 
     said = diagnose(healthy().evidence(), act, [rule])
-    assert said.findings[0].action.advice == "lower it: lr"
+    assert said.findings[0].action.advice == "Lower it.: lr"
     assert diagnose(healthy().evidence(), rules=[rule]).findings[0].action == Action(
-        advice="lower it"
+        advice="Lower it."
     )
 
 
@@ -282,8 +282,8 @@ def test_a_finding_is_a_copy_of_what_fired() -> None:
     fired = Fired("warning", "h", Advice("a"), "c", "proven", (fact,), (), 7)
     found = diagnose(healthy().evidence(), rules=[made_rule("D05", lambda e: fired)]).findings[0]
     assert found == DiagnosticFinding(
-        rule="D05", title="rule D05", severity="warning", headline="h", cause="c", sure="proven",
-        step=7, evidence=(fact,), action=Action(advice="a"),
+        rule="D05", title="rule D05", severity="warning", headline="H.", cause="c", sure="proven",
+        step=7, evidence=(fact,), action=Action(advice="A."),
     )  # fmt: skip
     assert dataclasses.is_dataclass(fired)
 

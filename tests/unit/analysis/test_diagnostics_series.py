@@ -12,6 +12,7 @@ from backend.analysis.diagnostics.series import (
     late,
     noise,
     rate_share,
+    running_median,
     slope,
     total_loss,
     trend,
@@ -93,3 +94,11 @@ def test_the_share_of_the_rate_follows_the_schedule() -> None:
     assert shares is not None
     assert shares == pytest.approx(made.curves["lr/all"] / made.curves["lr/all"].max())
     assert rate_share(made.without("lr/all").evidence(), np.array(made.steps)) is None
+
+
+def test_the_running_median_is_of_all_before() -> None:
+    values = np.random.default_rng(0).standard_normal(50)
+    assert running_median(values)[0] == math.inf
+    assert running_median(values)[1:].tolist() == [
+        float(np.median(values[:place])) for place in range(1, 50)
+    ]

@@ -25,7 +25,7 @@ def observed(begin: int = 0, every: int = 25, **changes: Any) -> Made:
 def test_what_has_no_gradient_by_mistake() -> None:
     found = fired(RULE, observed(requires_grad=0, in_optimizer=0))
     assert (found.severity, found.sure) == ("error", "proven")
-    assert found.headline.startswith("encoder cannot train")
+    assert "cannot: encoder" in found.headline
     assert "requires_grad" in found.cause
     assert [fact.value for fact in found.evidence] == [8.0, 0.0, 0.0]
     assert first_step(RULE, observed(requires_grad=0)) == 25
@@ -39,7 +39,7 @@ def test_what_the_optimizer_does_not_know() -> None:
 def test_what_stood_still_for_an_epoch() -> None:
     for changes in ({"changed": 0, "change": 0.0}, {"changed": 8, "change": 0.9e-9}):
         found = fired(RULE, observed(**changes))
-        assert "encoder did not move" in found.headline
+        assert "did not move from step 575 to 600: encoder" in found.headline
         assert found.severity == "error"
         assert found.curves[0].key == "update/encoder"
     clear(RULE, observed(changed=8, change=1.1e-9))

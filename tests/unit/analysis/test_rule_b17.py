@@ -48,6 +48,15 @@ def test_a_new_best_at_the_end_without_a_trend() -> None:
     clear(RULE, going_on(course))
 
 
+def test_a_new_best_by_less_than_counts_is_none() -> None:
+    course = np.full(24, 80.0)
+    course[-4] = 60.0
+    course[-1] = 80.4
+    clear(RULE, going_on(course))
+    course[-1] = 80.6
+    assert fired(RULE, going_on(course))
+
+
 def test_a_converged_run_is_left_to_b16() -> None:
     settled = 80 * (1 - np.exp(-(T + 1) / 2.0))
     settled[-1] += 0.01
@@ -88,6 +97,27 @@ def test_a_course_that_does_not_fit_gets_no_forecast() -> None:
     course = np.full(24, 50.0)
     course[::2] = 40.0
     course[-1] = 75.0
+    assert "half as many" not in fired(RULE, scored(course)).headline
+    known = course_of(scored(course).evidence())
+    assert not isinstance(known, Unknown)
+    assert extrapolate(known, 900) is None
+
+
+def test_a_forecast_stays_within_the_metric() -> None:
+    course = 80 - 60 * np.exp(-T / 12)
+    assert "should gain 5.5" in fired(RULE, scored(course)).headline
+    course += 100 - course[-1] - 2.0
+    assert "should gain 2 (2 to 2)" in fired(RULE, scored(course)).headline
+
+
+def test_a_forecast_that_includes_no_gain_is_none() -> None:
+    course = 80 - 20 * np.exp(-T / 10) + np.random.default_rng(0).normal(0, 2.5, 24)
+    course[-1] = 90.0
+    known = course_of(scored(course).evidence())
+    assert not isinstance(known, Unknown)
+    forecast = extrapolate(known, 900)
+    assert forecast is not None
+    assert forecast.low == 0
     assert "half as many" not in fired(RULE, scored(course)).headline
 
 

@@ -202,7 +202,7 @@ def test_arrays_by_columns_and_of_another_byte_order_are_read(
 ) -> None:
     content = standing(FRAMES)
     for kept in (np.asfortranarray(content["keypoint"]), content["keypoint"].astype(">f8"),
-                 content["keypoint"].transpose(1, 0, 2, 3).copy().transpose(1, 0, 2, 3)):  # fmt: skip
+                 content["keypoint"].transpose(1, 0, 2, 3).copy().swapaxes(0, 1)):  # fmt: skip
         found = read_skeleton(pickled(tmp_path, protocol, keypoint=kept), FRAMES)
         np.testing.assert_array_equal(found.keypoint, content["keypoint"])
 
@@ -228,12 +228,30 @@ def test_another_form_is_refused_in_one_sentence(
         read_skeleton(pickled(tmp_path, **other), FRAMES)
 
 
-@pytest.mark.parametrize("data", [b"", b"text", b"\x80\x04", pickle.dumps([1])[:-3]])
+MEMORY_FOR_TWO_BILLION = b"\x80\x04Nr\xff\xff\xff\x7f."
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"text", b"\x80\x04", pickle.dumps([1])[:-3], MEMORY_FOR_TWO_BILLION]
+)
 def test_a_damaged_file_is_refused_in_one_sentence(tmp_path: Path, data: bytes) -> None:
     for name in ("a.pkl", "a.npz"):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(DataError, match="not a whole"):
             read_skeleton(tmp_path / name, FRAMES)
+
+
+def test_an_archive_that_was_damaged_on_its_way_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, **standing(FRAMES))
+    whole, refused = path.read_bytes(), 0
+    for place in range(0, len(whole), len(whole) // 50):  # here and there it does no harm
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        try:
+            read_skeleton(path, FRAMES)
+        except DataError:
+            refused += 1
+    assert refused > 25
 
 
 def test_other_content_is_refused_by_what_is_expected(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from backend.datasets.spotting.records import SpotClip, SpotEvent, SpottingSplit
 from backend.scoring.spotting.decoding import Decoder, Group, Window, decode
 from backend.scoring.spotting.options import SpottingOptions
 from backend.scoring.spotting.task import match, read
+from backend.trainers.mdfed.evidence import histograms
 from backend.trainers.mdfed.inference import (
     decoder_of,
     found_in,
-    histograms,
     look,
     options_of,
     truth_of,

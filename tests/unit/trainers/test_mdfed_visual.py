@@ -48,19 +48,29 @@ def test_each_player_is_in_the_view_of_their_own() -> None:
     assert frames.shape == (found.keypoint.shape[1], SIZE, SIZE, 3)
     assert frames.dtype == np.uint8
     far, near = painted(frames, FAR), painted(frames, NEAR)
-    assert far[:, : SIZE // 2].any(axis=(1, 2)).all()
-    assert near[:, SIZE // 2 :].any(axis=(1, 2)).all()
-    assert not far[:, SIZE // 2 + 2 :].any()
-    assert not near[:, : SIZE // 2 - 2].any()
+    assert far[..., : SIZE // 2].any(axis=(1, 2)).all()
+    assert near[..., SIZE // 2 :].any(axis=(1, 2)).all()
+    assert not far[..., SIZE // 2 + 2 :].any()
+    assert not near[..., : SIZE // 2 - 2].any()
 
 
 def test_a_body_is_large_enough_to_be_read() -> None:
     frames = drawn(skeleton())
     for person in (FAR, NEAR):
         rows = (frames != COURT).any(axis=-1)
-        half = rows[:, : SIZE // 2] if person == FAR else rows[:, SIZE // 2 :]
+        half = rows[..., : SIZE // 2] if person == FAR else rows[..., SIZE // 2 :]
         tall = [np.ptp(np.flatnonzero(one.any(axis=1))) for one in half]
-        assert np.median(tall) > SIZE // 5
+        assert np.median(tall) > 0.4 * SIZE
+
+
+def test_a_camera_follows_its_player_and_bridges_frames_without_hips() -> None:
+    found = skeleton()
+    moved = found.keypoint + np.linspace(0, 500, found.keypoint.shape[1])[:, None, None]
+    assert np.abs(drawn(found).astype(int) - drawn(replace(found, keypoint=moved))).mean() < 2
+    score = found.score.copy()
+    score[NEAR, 10:13, 11:13] = 0
+    bridged = (drawn(replace(found, score=score)) != COURT).any(axis=-1)
+    assert bridged[10:13, :, SIZE // 2 :].any(axis=(1, 2)).all()
 
 
 def test_who_was_not_found_is_not_drawn() -> None:

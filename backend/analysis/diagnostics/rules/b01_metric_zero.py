@@ -78,7 +78,8 @@ RULE = Rule(
     condition="Every key metric is exactly 0 at every evaluation although there is something to "
     "find.",
     threshold="the last K = max(3, 10 % of the evaluations), after 20 % of the steps, and not "
-    "while the AUROC rises by 0.05 in an evaluation or the validation loss falls by 3 % in K",
+    "while the AUROC rises by 0.05 in an evaluation or a loss falls by 3 % in K "
+    "(the training loss in the first two thirds only)",
     source="specs/mdfed.md 1: all F1 and Edit at 0 while the losses look calm",
     example="Edit, event, element and frame F1 are 0 in 12 of 12 evaluations, with 155 events.",
     explains=below("B01"),

@@ -112,7 +112,8 @@ RULE = Rule(
     condition="One class, or nothing, is predicted almost everywhere, although there are others.",
     threshold="99.9 % of the predictions; at least 20 true ones of other classes, of which fewer "
     "than half as many are predicted; after 20 % of the steps, and not while the AUROC rises by "
-    "0.05 in an evaluation or the validation loss falls by 3 % in K",
+    "0.05 in an evaluation or a loss falls by 3 % in K "
+    "(the training loss in the first two thirds only)",
     source="specs/mdfed.md 8; AUROC parts a wrong threshold from a blind network",
     example="All frames are background, with 155 true events and a highest p of 0.20.",
     explains=below("B02"),

@@ -5,7 +5,7 @@ import numpy as np
 from backend.analysis.diagnostics.chain import below
 from backend.analysis.diagnostics.evidence import Curve, Evidence
 from backend.analysis.diagnostics.rule import Advice, Clear, Fired, Rule, Turn, Unknown, Verdict
-from backend.analysis.diagnostics.series import at, ema, noise, total_loss
+from backend.analysis.diagnostics.series import ema, loss_at_evaluations, noise
 from backend.analysis.text import number
 from backend.core.diagnosis import Fact, Shown
 
@@ -19,7 +19,7 @@ WRECKED = 10.0
 
 def judge(evidence: Evidence) -> Verdict:
     """The training loss at the evaluations, smoothed; and the raw one against its start."""
-    loss = _at_evaluations(evidence)
+    loss = loss_at_evaluations(evidence, "train")
     if loss is None or len(loss) < POINTS:
         return Unknown(f"needs a training loss at {POINTS} evaluations")
     smooth = ema(loss.values)
@@ -29,16 +29,6 @@ def judge(evidence: Evidence) -> Verdict:
     if wrecked or (last > WORSE * best and rising and last - best > NOISY * sigma):
         return _diverged(evidence, loss, smooth, sigma)
     return Clear()
-
-
-def _at_evaluations(evidence: Evidence) -> Curve | None:
-    loss = total_loss(evidence, "train")
-    if loss is None or not len(loss) or not evidence.evaluations:
-        return None
-    steps = np.array(
-        [step for step in evidence.evaluations if step >= loss.steps[0]], dtype=np.int64
-    )
-    return Curve(steps, at(loss, steps))
 
 
 def _diverged(evidence: Evidence, loss: Curve, smooth: np.ndarray, sigma: float) -> Fired:

@@ -1,7 +1,5 @@
 """B06: a value is no number."""
 
-import math
-
 from backend.analysis.diagnostics.chain import below
 from backend.analysis.diagnostics.evidence import Evidence
 from backend.analysis.diagnostics.rule import Advice, Clear, Fired, Rule, Turn, Unknown, Verdict
@@ -33,12 +31,11 @@ def _first(evidence: Evidence) -> tuple[int, str, float] | None:
     The norm of a gradient is infinite now and then while a loss scaler looks for its scale: B11.
     """
     declared = {m.name for m in evidence.started.metrics} if evidence.started else set()
-    values: dict[tuple[int, str], float] = {}
-    for event in evidence.all(MetricsLogged):
-        for key, value in event.metrics.items():
-            if "loss" in key or key.partition("/")[2] in declared:
-                values[event.step, key] = value
-    broken = ((*place, value) for place, value in values.items() if not math.isfinite(value))
+    broken = (
+        (step, key, value)
+        for (step, key), value in evidence.broken.items()
+        if "loss" in key or key.partition("/")[2] in declared
+    )
     return min(broken, default=None)
 
 

@@ -131,7 +131,7 @@ def _late(curve: Curve, baseline: float, end: float, severity: Severity) -> Fire
 
 
 ADVICE = Advice(
-    text="raise the learning rate threefold; a study of three rates finds the range that works",
+    text="Raise the learning rate threefold; a study of three rates finds the range that works",
     change=(Turn("lr", times=(3,)),),
     study=(Turn("lr", times=(3, 10, 30)),),
 )

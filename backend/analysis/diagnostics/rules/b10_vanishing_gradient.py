@@ -89,7 +89,7 @@ def _shown(part: str, limit: float) -> Shown:
 
 
 ADVICE = Advice(
-    text="put residual connections and normalisation between the output and that part, and use "
+    text="Put residual connections and normalisation between the output and that part, and use "
     "ReLU-like activations with their own initialisation; a learning rate does not help",
 )
 

@@ -6,17 +6,14 @@ the whole healthy bank of such runs would fail), so this alone is a remark. It i
 norm has also grown tenfold over the run's own earlier norm.
 """
 
-import math
-
 import numpy as np
 
 from backend.analysis.diagnostics.chain import below
-from backend.analysis.diagnostics.evidence import Curve, Evidence, Floats
+from backend.analysis.diagnostics.evidence import Curve, Evidence, Floats, Ints
 from backend.analysis.diagnostics.rule import Advice, Clear, Fired, Rule, Turn, Unknown, Verdict
-from backend.analysis.diagnostics.series import at, tail, warm
+from backend.analysis.diagnostics.series import at, running_median, tail, warm
 from backend.analysis.text import plain
 from backend.core.diagnosis import Fact, Shown
-from backend.core.events import MetricsLogged
 
 NORM = "train/grad_norm"
 SPIKE = 100.0
@@ -34,11 +31,11 @@ OVERFLOWS = 0.05
 
 def judge(evidence: Evidence) -> Verdict:
     """Not finite, spikes, or clipped all the time."""
-    logged = _logged(evidence)
-    broken = [(step, norm) for step, norm in logged if not math.isfinite(norm)]
-    if len(broken) > len(logged) * (OVERFLOWS if _scaled(evidence) else 0):
-        return _nonfinite(*broken[0])
     norms = evidence.curve(NORM)
+    broken = sorted((step, v) for (step, key), v in evidence.broken.items() if key == NORM)
+    logged = len(broken) + (len(norms) if norms else 0)
+    if len(broken) > logged * (OVERFLOWS if _scaled(evidence) else 0):
+        return _nonfinite(*broken[0])
     if norms is None:
         return Unknown("the gradient's norm was not logged")
     norms = warm(evidence, norms)
@@ -46,14 +43,8 @@ def judge(evidence: Evidence) -> Verdict:
         return Unknown(f"fewer than {STEPS} steps after the warm-up")
     spikes = _spikes(norms)
     if spikes is not None:
-        return _spiked(norms, spikes)
+        return _spiked(norms, *spikes)
     return _clipped(evidence, norms)
-
-
-def _logged(evidence: Evidence) -> list[tuple[int, float]]:
-    """All norms with their steps, also what is no number, which curves leave out."""
-    told = evidence.all(MetricsLogged)
-    return [(event.step, event.metrics[NORM]) for event in told if NORM in event.metrics]
 
 
 def _scaled(evidence: Evidence) -> bool:
@@ -61,17 +52,15 @@ def _scaled(evidence: Evidence) -> bool:
     return evidence.config.get("runner.amp") == "float16" or evidence.config.get("amp") == "True"
 
 
-def _spikes(norms: Curve) -> list[int] | None:
-    """The first three places within a window that stand over the median of all before."""
-    over = [i for i in range(BEFORE, len(norms)) if norms.values[i] > SPIKE * _median(norms, i)]
+def _spikes(norms: Curve) -> tuple[Ints, float] | None:
+    """The first three places within a window that stand over the median of all before, and the
+    median at the first of them."""
+    usual = running_median(norms.values)
+    over = np.flatnonzero(norms.values[BEFORE:] > SPIKE * usual[BEFORE:]) + BEFORE
     for first in range(len(over) - SPIKES + 1):
         if over[first + SPIKES - 1] - over[first] < WINDOW:
-            return over[first : first + SPIKES]
+            return over[first : first + SPIKES], float(usual[over[first]])
     return None
-
-
-def _median(norms: Curve, place: int) -> float:
-    return float(np.median(norms.values[:place]))
 
 
 def _clipped(evidence: Evidence, norms: Curve) -> Verdict:
@@ -111,8 +100,7 @@ def _nonfinite(step: int, norm: float) -> Fired:
     )
 
 
-def _spiked(norms: Curve, places: list[int]) -> Fired:
-    usual = _median(norms, places[0])
+def _spiked(norms: Curve, places: Ints, usual: float) -> Fired:
     highest = float(norms.values[places].max())
     return Fired(
         severity="error",
@@ -140,7 +128,7 @@ def _held_back(recent: Curve, clipped: float, limit: float, grew: bool) -> Fired
         if grew
         else f"Nearly every step is clipped: {norm / limit:.0f} times the limit",
         cause="the norm has grown tenfold, and only the clipping holds it" if grew else remark,
-        advice=ADVICE if grew else Advice(text="nothing, if the loss falls; else raise the limit"),
+        advice=ADVICE if grew else Advice(text="Nothing, if the loss falls; else raise the limit"),
         evidence=(
             Fact(name="share of clipped steps", value=clipped, limit=CLIPPED, step=step),
             Fact(name="median gradient norm", value=norm, limit=OVER * limit, step=step),
@@ -150,7 +138,7 @@ def _held_back(recent: Curve, clipped: float, limit: float, grew: bool) -> Fired
 
 
 ADVICE = Advice(
-    text="clip the gradient at norm 1 and take a third of the learning rate",
+    text="Clip the gradient at norm 1 and take a third of the learning rate",
     change=(Turn("clip", values=(1.0,)), Turn("lr", times=(1 / 3,))),
     study=(Turn("lr", times=(1 / 3, 0.1)),),
 )

@@ -70,7 +70,7 @@ def _locked(groups: Sequence[GroupMovement], look: MovementObserved) -> Fired:
     )
     return Fired(
         severity="error",
-        headline=f"{names} cannot train, but should by the freezing plan",
+        headline=f"Planned to train, and cannot: {names}.",
         cause=cause,
         sure="proven",
         advice=ADVICE,
@@ -96,7 +96,7 @@ def _stuck(groups: Sequence[GroupMovement], span: Sequence[MovementObserved]) ->
     first, last = span[0].since, span[-1].step
     return Fired(
         severity="error",
-        headline=f"{names} did not move from step {first} to {last}, though the optimizer has it",
+        headline=f"Planned to train, and did not move from step {first} to {last}: {names}.",
         cause="no gradient reaches these parameters: the loss does not depend on them",
         sure="proven",
         advice=ADVICE,
@@ -111,7 +111,7 @@ def _stuck(groups: Sequence[GroupMovement], span: Sequence[MovementObserved]) ->
 
 
 ADVICE = Advice(
-    text="hold the freezing plan against what the optimizer got: set requires_grad before the "
+    text="Hold the freezing plan against what the optimizer got: set requires_grad before the "
     "optimizer is built, and look for a detach or no_grad between these parameters and the loss",
 )
 

@@ -50,7 +50,7 @@ def _headline(thawed: tuple[str, ...], training: tuple[str, ...]) -> str:
 
 
 ADVICE = Advice(
-    text="set frozen modules to evaluation mode after every model.train(), and keep their "
+    text="Set frozen modules to evaluation mode after every model.train(), and keep their "
     "parameters out of the optimizer",
 )
 

@@ -164,11 +164,11 @@ def _numbers(router: RouterReport) -> tuple[tuple[str, float], ...]:
 
 
 BALANCE = Advice(
-    text="raise the weight of the load balance (0.01 is customary), or choose one expert more",
+    text="Raise the weight of the load balance (0.01 is customary), or choose one expert more",
     change=(Turn("balance", times=(3,)),),
     study=(Turn("balance", times=(3, 10)), Turn("top_k", values=(2, 3))),
 )
-DECIDE = Advice(text="train for longer, or supervise the routers more strongly")
+DECIDE = Advice(text="Train for longer, or supervise the routers more strongly")
 
 RULE = Rule(
     id="B14",

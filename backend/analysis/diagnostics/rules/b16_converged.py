@@ -76,7 +76,7 @@ def _converged(course: Course, evidence: Evidence) -> Fired:
 
 
 ADVICE = Advice(
-    text="stop here and ship the epoch that is named; what to try next is another setting, the "
+    text="Stop here and ship the epoch that is named; what to try next is another setting, the "
     "most important of the last study first, and not more epochs",
 )
 

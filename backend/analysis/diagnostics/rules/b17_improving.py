@@ -42,13 +42,13 @@ def judge(evidence: Evidence) -> Verdict:
         return Clear()  # B16 speaks
     z = trend(course.values[-course.newest(SHARE) :])
     ahead = float(course.values[-1] - course.values[:-1].max())
-    if z <= TREND and ahead <= 0:
+    if z <= TREND and ahead <= course.least:
         return Clear()
     return _rising(course, z, evidence)
 
 
 def _rising(course: Course, z: float, evidence: Evidence) -> Fired:
-    forecast = extrapolate(course, (evidence.steps or evidence.step) * MORE)
+    forecast = _shown(course, extrapolate(course, (evidence.steps or evidence.step) * MORE))
     now = course.value(course.best)
     facts = [
         Fact(name=f"best {course.key}", value=now, step=course.step(course.best)),
@@ -73,6 +73,15 @@ def _rising(course: Course, z: float, evidence: Evidence) -> Fired:
         curves=(Shown(key=course.key),),
         step=course.step(len(course.values) - 1),
     )
+
+
+def _shown(course: Course, forecast: Forecast | None) -> Forecast | None:
+    """Within what the metric can reach; None if its interval includes no gain."""
+    if forecast is None or forecast.low <= 0:
+        return None
+    room = course.most - float(course.values.max())
+    gain, low, high = (min(v, room) for v in (forecast.gain, forecast.low, forecast.high))
+    return Forecast(gain, low, high, forecast.fits)
 
 
 def extrapolate(course: Course, end: float) -> Forecast | None:
@@ -117,7 +126,7 @@ def _forecast(found: Floats, covariance: Floats, end: float, fits: float) -> For
 
 
 ADVICE = Advice(
-    text="train half as many epochs again",
+    text="Train half as many epochs again",
     change=(Turn("epochs", times=(MORE,)),),
 )
 
@@ -127,8 +136,9 @@ RULE = Rule(
     judge=judge,
     needs="The metric that ranks checkpoints, at 8 evaluations or more.",
     condition="The last 30 % of the evaluations rise (Mann-Kendall z > 1.96), or the last one is "
-    "the best, unless the run has converged (B16).",
-    threshold="z > 1.96; a forecast is given only if an exponential fit has R squared over 0.8.",
+    "the best by more than half a point or the noise, unless the run has converged (B16).",
+    threshold="z > 1.96; a forecast is given only if an exponential fit has R squared over 0.8 "
+    "and its interval is above 0, and ends where the metric does.",
     source="Mann-Kendall test; exponential approach by least squares, interval by the delta "
     "method.",
     example="A run that is stopped at 40 % of its steps is best at its last evaluation.",

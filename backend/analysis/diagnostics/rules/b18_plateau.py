@@ -79,7 +79,7 @@ def _fired(split: str, newest: Curve, constant: float) -> Fired:
 
 
 ADVICE = Advice(
-    text="step the learning rate down; if the loss stays, a larger network may be needed",
+    text="Step the learning rate down; if the loss stays, a larger network may be needed",
     change=(Turn("lr", times=(0.3,)),),
     study=(Turn("lr", times=(0.3, 0.1)),),
 )

@@ -3,7 +3,7 @@
 from backend.analysis.diagnostics.chain import below
 from backend.analysis.diagnostics.evidence import Evidence
 from backend.analysis.diagnostics.rule import Advice, Clear, Fired, Rule, Turn, Unknown, Verdict
-from backend.analysis.text import percent
+from backend.analysis.text import percent, sentence
 from backend.core.diagnosis import Fact, Severity
 from backend.core.evidence import InputCensus
 
@@ -54,14 +54,14 @@ def _severity(share: float) -> Severity:
 
 def _advice(census: InputCensus, severity: Severity) -> Advice:
     names = ", ".join(census.missing[:5])
-    found = f" {census.elsewhere.rstrip('.')}." if census.elsewhere else ""
+    found = f" {sentence(census.elsewhere)}" if census.elsewhere else ""
     text = f"Correct the folder: {census.searched} was searched for {names or census.what}.{found}"
     there = (Turn("pose_dir", values=(census.folder,)),) if census.folder else ()
     if severity == "stop":
         said = f"{text} No setting helps until the input is there: start no study."
         return Advice(said, change=there)
-    rest = f"or leave the {percent(_share(census), 1)} out of the loss (mask)"
-    return Advice(f"{text[:-1]}, {rest}.", change=there or (Turn("missing", values=("mask",)),))
+    rest = f"Or leave the {percent(_share(census), 1)} out of the loss (mask)."
+    return Advice(f"{text} {rest}", change=there or (Turn("missing", values=("mask",)),))
 
 
 RULE = Rule(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from backend.analysis.diagnostics.chain import below
 from backend.analysis.diagnostics.evidence import Evidence
 from backend.analysis.diagnostics.rule import Advice, Clear, Fired, Rule, Turn, Unknown, Verdict
-from backend.analysis.text import percent, plain
+from backend.analysis.text import percent, plain, sentence
 from backend.core.diagnosis import Fact
 from backend.core.evidence import Channel, InputQuality
 
@@ -150,11 +150,10 @@ def _advice(fault: _Fault, hopeless: bool) -> Advice:
             "Look at the input files and their folder, and extract them again. No "
             "setting helps until the input is there: start no study."
         )
-    seen = f" {fault.name}: {plain(fault.value)}, at most {plain(fault.limit)} is sound."
-    if fault.name.startswith(("standard", "distinct")):
-        seen = f" {fault.name}: {plain(fault.value)}, at least {plain(fault.limit)} is sound."
+    bound = "at least" if fault.name.startswith(("standard", "distinct")) else "at most"
+    told = f"{fault.name}: {plain(fault.value)}, {bound} {plain(fault.limit)} is sound"
     return Advice(
-        f"Extract the named inputs again, or mask them.{seen}",
+        f"Extract the named inputs again, or mask them. {sentence(told)}",
         change=(Turn("missing", values=("mask",)),),
     )
 
