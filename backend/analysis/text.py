@@ -42,7 +42,7 @@ def percent(share: float | None, digits: int = 0) -> str:
 
 
 def share(wins: float | None) -> str:
-    """A share of replicates: ``97 %``, and 0 or 100 only where it was none or all."""
+    """``97 %``, and 0 or 100 only where it was none or all."""
     if wins is not None and 0 < wins < 0.005:
         return "<1 %"
     if wins is not None and 0.995 < wins < 1:

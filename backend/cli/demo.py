@@ -55,7 +55,7 @@ def demo(
         Failure,
         typer.Option(
             help="What goes wrong (mdfed): the skeletons are not found, the learning rate is too "
-            "high, or an event counts no more than any frame."
+            "high, or an event counts less than any other frame."
         ),
     ] = Failure.skeletons,
 ) -> None:

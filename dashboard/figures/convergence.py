@@ -13,19 +13,16 @@ from plotly.colors import sample_colorscale
 
 from backend.analysis.diagnostics.views import Gap, Mark
 from dashboard.curves import Line
+from dashboard.figures.judging import Steps, levels_in, log_axis, steps_in, words_over
 from dashboard.figures.theme import Scheme, template
-from dashboard.formatting import number, plain
+from dashboard.formatting import number
 from dashboard.palette import GREY
-from dashboard.trials import log_ticks
 
 HEIGHT, SMALL = 260, 220
 MARKERS = 40  # points of a line up to which each is marked
-FEW_POWERS, MANY_POWERS = 50, 1e6
-ALARM = "#e8590c"
 BAND = "rgba(12, 166, 120, 0.13)"
 # One lightness from the input of the network to its output, so that both schemes can show it.
 DEPTH = ["#0170d9", "#7a6ff0", "#b052d0", "#d0458f", "#e0563f", "#c98a00"]
-_DASHES = ("dash", "dot", "dashdot", "longdash")
 _SYMBOLS = {
     "checkpoint": ("circle-open", 7),
     "best": ("star", 11),
@@ -58,15 +55,6 @@ class Timeline:
 
 
 @dataclass(frozen=True)
-class Steps:
-    """Places on the step axis of every chart: the end of the warm-up, and findings by their step
-    with the rules that fired there first."""
-
-    warm: int = 0
-    findings: Mapping[int, str] | None = None
-
-
-@dataclass(frozen=True)
 class Drawn:
     """How a page is drawn: its scheme, the identity that keeps a zoom, and a log axis."""
 
@@ -81,11 +69,11 @@ def curve(
     """Lines of one quantity with levels to judge them by."""
     figure = go.Figure(layout=_layout(how))
     figure.add_traces(_tracks(tracks))
-    _levels(figure, levels, how.log)
-    _verticals(figure, at)
+    levels_in(figure, levels, how.log)
+    steps_in(figure, at)
     figure.update_yaxes(title={"text": title}, nticks=6)
     if how.log:
-        _log_axis(figure)
+        log_axis(figure)
     elif not any(value for trace in figure.data for value in trace.y):
         figure.update_yaxes(range=[-0.05, 1])  # Plotly would put nothing but zeros into -1 to 1
     return figure
@@ -101,7 +89,7 @@ def course(
 ) -> go.Figure:
     """Loss, events and learning rates (key and line) over one step axis."""
     figure = curve(losses, levels, "Loss", at, how)
-    _words(figure, at.warm, "warm-up ends", GREY)
+    words_over(figure, at.warm, "warm-up ends", GREY)
     strip = 0.05 * max(1, len(happened))
     foot = 0.24 if rates else 0.0
     top = foot + strip + (0.06 if rates else 0.04)
@@ -152,10 +140,10 @@ def network(
             line={"color": color, "width": 1.7}, marker={"size": 4},
             hovertemplate="%{y:.2~e}",
         )  # fmt: skip
-    _levels(figure, limits, log=True)
-    _verticals(figure, at)
+    levels_in(figure, limits, log=True)
+    steps_in(figure, at)
     figure.update_yaxes(title={"text": title})
-    _log_axis(figure)
+    log_axis(figure)
     return figure
 
 
@@ -183,8 +171,8 @@ def gap(
     levels = {"no gap": 0.0}
     if explained is not None and explained.own is not None:
         levels[f"explained by the labels ({explained.name})"] = explained.own
-    _levels(figure, levels, log=False)
-    _verticals(figure, at)
+    levels_in(figure, levels, log=False)
+    steps_in(figure, at)
     figure.update_yaxes(title={"text": "Validation − training"}, nticks=6)
     return figure
 
@@ -250,71 +238,6 @@ def _happened(line: Timeline, row: int) -> list[dict[str, Any]]:
             "hovertemplate": "%{customdata}",
         })  # fmt: skip
     return found
-
-
-def _levels(figure: go.Figure, levels: Mapping[str, float], log: bool) -> None:
-    """Dashed lines, with their names and values in the legend: in the chart they would stand on
-    the curves."""
-    edges = [float(x) for trace in figure.data if len(trace.x) for x in (trace.x[0], trace.x[-1])]
-    known = [(name, value) for name, value in levels.items() if not log or value > 0]
-    for place, (name, value) in enumerate(known if edges else ()):
-        figure.add_scatter(
-            x=[min(edges), max(edges)], y=[value, value], mode="lines", hoverinfo="skip",
-            name=f"{name} {plain(value)}", showlegend=True,
-            line={"color": GREY, "width": 1.4, "dash": _DASHES[place % len(_DASHES)]},
-        )  # fmt: skip
-        figure.update_layout(showlegend=True, margin={"t": 30})
-
-
-def _verticals(figure: go.Figure, at: Steps) -> None:
-    """The end of the warm-up, and the steps at which rules fired first with their names."""
-    lines = [(at.warm, GREY, "dot")] if at.warm else []
-    lines += [(step, ALARM, "solid") for step in at.findings or {}]
-    for step, color, dash in lines:
-        figure.add_shape(
-            type="line", x0=step, x1=step, yref="paper", y0=0, y1=1, layer="below",
-            line={"color": color, "width": 1.2, "dash": dash},
-        )  # fmt: skip
-    for step, rules in _grouped(at.findings or {}, figure).items():
-        _words(figure, step, rules, ALARM)
-
-
-def _words(figure: go.Figure, step: int, text: str, color: str) -> None:
-    """Words over a vertical line, between the chart and its legend."""
-    if not step:
-        return
-    figure.add_annotation(
-        x=step, yref="paper", y=1, yanchor="bottom", text=text, showarrow=False,
-        font={"color": color, "size": 10},
-    )  # fmt: skip
-    figure.update_layout(margin={"t": 46}, legend={"y": 1 + 22 / figure.layout.height})
-
-
-def _grouped(findings: Mapping[int, str], figure: go.Figure) -> dict[int, str]:
-    """Rules by step; those too close to have their names side by side share the first one's."""
-    last = max((float(trace.x[-1]) for trace in figure.data if len(trace.x)), default=0.0)
-    found: dict[int, str] = {}
-    for step, rules in sorted(findings.items()):
-        before = max(found, default=None)
-        if before is not None and step - before < 0.08 * last:
-            found[before] += f", {rules}"
-        else:
-            found[step] = rules
-    return found
-
-
-def _log_axis(figure: go.Figure) -> None:
-    """Powers of ten only where there are several; 1, 2, 5 of each where there are not."""
-    values = [float(v) for trace in figure.data for v in trace.y if v is not None and v > 0]
-    figure.update_yaxes(type="log", exponentformat="power")
-    if not values:
-        return
-    low, high = min(values), max(values)
-    if high / low < FEW_POWERS:
-        ticks = log_ticks(low, high)
-        figure.update_yaxes(tickvals=ticks, ticktext=[plain(tick) for tick in ticks])
-    elif high / low < MANY_POWERS:
-        figure.update_yaxes(dtick=1)
 
 
 def _percent(share: float | None) -> str:

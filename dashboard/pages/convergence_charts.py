@@ -22,7 +22,8 @@ from backend.core.diagnosis import DiagnosticFinding, Shown
 from dashboard.components.expert_panels import Figures
 from dashboard.figures import convergence as figures
 from dashboard.figures import predictions
-from dashboard.figures.convergence import Drawn, Steps, Timeline, Track
+from dashboard.figures.convergence import Drawn, Timeline, Track
+from dashboard.figures.judging import Steps
 from dashboard.pages import expert_charts
 from dashboard.pages.convergence_data import Subject
 from dashboard.view import View

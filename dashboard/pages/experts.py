@@ -41,6 +41,7 @@ from dashboard.components.experts import (
     no_study,
     summary,
 )
+from dashboard.components.steps import register_steps, step_bar
 from dashboard.figures.experts import router_title
 from dashboard.pages.expert_charts import (
     Subject,

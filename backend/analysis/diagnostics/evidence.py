@@ -90,7 +90,7 @@ class Evidence:
         if self.whole is not None:
             return self.whole.until(step)
         if step not in self._earlier:
-            known = np.frombuffer(self._heard.known_at, dtype=np.int64) <= step
+            known = np.array(self._heard.known_at, dtype=np.int64) <= step
             self._earlier[step] = Evidence(
                 tuple(compress(self.events, known.tolist())), self.config,
                 self.comparisons, self.seeds, self.picked_of, whole=self, cut=step,

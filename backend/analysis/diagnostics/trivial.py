@@ -5,11 +5,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 from backend.analysis.diagnostics.evidence import Evidence
-from backend.analysis.diagnostics.series import falls, newest_ema, parts, since, total_loss, window
+from backend.analysis.diagnostics.series import (
+    ema,
+    falls,
+    newest_ema,
+    parts,
+    since,
+    total_loss,
+    window,
+)
 from backend.analysis.text import number
 
 BEATEN = 0.97
 """A loss under this share of a baseline has learnt something."""
+LEFT = 0.8
+"""One under this share has left the baseline for certain, whatever the noise of few samples."""
 ABOVE = 1.25
 """Over this share it has not come down to it yet."""
 BLIND = ("constant", "position")
@@ -20,13 +30,14 @@ Level = Literal["learnt", "position", "constant", "above"]
 
 @dataclass(frozen=True)
 class Standing:
-    """One part of the loss on one split: its lowest smoothed value of the last K evaluations, and
-    whether it fell in them by more than its noise and 3 %."""
+    """One part of the loss on one split: its lowest smoothed value of the last K evaluations,
+    whether it fell in them by more than its noise and 3 %, and its lowest of all before."""
 
     part: str
     split: str
     value: float
     falling: bool
+    lowest: float
     baselines: Mapping[str, float]
 
     @property
@@ -47,8 +58,10 @@ class Standing:
 
     @property
     def trivial(self) -> bool:
-        """Has it come to rest at what a predictor gets that looks away?"""
-        return self.level in {"position", "constant"} and not self.falling
+        """Has it come to rest at what a predictor gets that looks away? One that was better once
+        has not come to it by looking away: it left again (B05)."""
+        learnt = self.lowest < LEFT * min(self.baselines.values())
+        return self.level in {"position", "constant"} and not self.falling and not learnt
 
 
 def standing(evidence: Evidence, split: str, part: str) -> Standing | None:
@@ -60,8 +73,9 @@ def standing(evidence: Evidence, split: str, part: str) -> Standing | None:
     count = window(evidence)
     if curve is None or not known or len(curve) < count:
         return None
-    lowest = float(newest_ema(curve.values, count).min())
-    return Standing(part, split, lowest, falls(curve.values, count), known)
+    newest = float(newest_ema(curve.values, count).min())
+    lowest = float(ema(curve.values).min())
+    return Standing(part, split, newest, falls(curve.values, count), lowest, known)
 
 
 def standings(evidence: Evidence) -> dict[str, tuple[Standing, ...]]:

@@ -14,6 +14,7 @@ State = Literal["early", "improving", "converged", "finished", "sick"]
 
 NOT_LEARNING = frozenset({"B01", "B02", "B03", "B04", "B05", "B06", "B08", "B09", "B10", "B12"})
 """Rules that show that nothing, or no more, is learnt."""
+LOOK = "assay check CONFIG looks at the data, a training by Assay at predictions and gradients too"
 SICK = SEVERITIES.index("error")
 
 
@@ -47,6 +48,9 @@ def verdict_line(
     """The state in words, with the root cause named."""
     if state == "sick":
         return _illness(evidence.step, findings[0], also_seen)
+    zeros = _zeros(evidence)
+    if zeros and state in {"finished", "early"}:
+        return f"{zeros}, and what was logged does not tell why: {LOOK}"
     best = best_said(evidence)
     if state == "converged":
         return f"converged at {best}"
@@ -73,6 +77,16 @@ def best_said(evidence: Evidence) -> str:
     epoch = evidence.epoch(step)
     where = f"step {step}" if epoch is None else f"epoch {epoch} (step {step})"
     return f"{where}: {evidence.headline} {number(value, 1 if abs(value) > 2 else 3)}"
+
+
+def _zeros(evidence: Evidence) -> str:
+    """That the headline is stuck at zero, of a run that shows too little to say why."""
+    curve = evidence.curve(evidence.headline)
+    if curve is None or evidence.direction(evidence.headline) == "minimize":
+        return ""
+    if len(curve) < EVALUATIONS or curve.values.any():
+        return ""
+    return f"{evidence.headline} is exactly 0 in all {len(curve)} evaluations"
 
 
 def _illness(step: int, root: DiagnosticFinding, also_seen: Sequence[DiagnosticFinding]) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from backend.analysis.diagnostics.evidence import Evidence
 from backend.analysis.diagnostics.rule import Advice, Turn
-from backend.analysis.text import percent, plain
+from backend.analysis.text import percent, plain, share
 
 SCARCE = 0.05
 """Share of positions with an event under which they are rare."""
@@ -39,7 +39,7 @@ class Weighting:
         """In one clause."""
         return (
             f"{percent(self.rate, 1)} of the sampled positions have an event; with weight "
-            f"{plain(self.weight)} they carry {percent(self.share)} of the loss"
+            f"{plain(self.weight)} they carry {share(self.share)} of the loss"
         )
 
     @property
@@ -47,7 +47,7 @@ class Weighting:
         """As the cause of a network that says background everywhere."""
         return (
             f"events are rare and weigh too little: with weight {plain(self.weight)} they carry "
-            f"{percent(self.share)} of the loss (D04)"
+            f"{share(self.share)} of the loss (D04)"
         )
 
     @property

@@ -11,14 +11,17 @@ import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import torch
+from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from backend.core.errors import CheckpointError
+
+F = TypeVar("F", bound=BaseModel)
 
 _KEY = "facts"
 _HEADER_LIMIT = 100 * 2**20  # safetensors' own
@@ -70,6 +73,24 @@ def read_facts(path: Path) -> dict[str, object]:
     if not isinstance(facts, dict):
         raise CheckpointError(f"{path}: its facts are not a JSON object")
     return facts
+
+
+def parse_facts(kind: type[F], trainer: str, path: Path, facts: Mapping[str, object]) -> F:
+    """A checkpoint's facts as a trainer knows them.
+
+    Raises CheckpointError for those of another trainer, or of another version of this one.
+    """
+    if facts.get("trainer") != trainer:
+        raise CheckpointError(
+            f"{path}: not a checkpoint of {trainer}, but of {facts.get('trainer') or 'another'}"
+        )
+    try:
+        return kind.model_validate(facts)
+    except ValidationError as error:
+        wrong = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
+        raise CheckpointError(
+            f"{path}: its facts do not describe a network of this version of Assay ({wrong})"
+        ) from error
 
 
 def save_state(path: Path, state: Mapping[str, object]) -> None:

@@ -4,7 +4,7 @@ The plan is what was decided, not what ``requires_grad`` says: that the two diff
 looked for.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Literal
 
 import torch
@@ -40,16 +40,14 @@ class Movement:
     ) -> None:
         self._model = model
         self._optimizer = optimizer
-        self._frozen = frozenset(frozen)
+        self._frozen_modules = frozen_modules(model, frozen)
         self._start = start
         self._since = since
         named = dict(model.named_parameters())
         self._parameters = list(named.values())
         groups: dict[tuple[str, Literal["trainable", "frozen"]], list[int]] = {}
         for at, name in enumerate(named):
-            planned: Literal["trainable", "frozen"] = (
-                "frozen" if name in self._frozen else "trainable"
-            )
+            planned: Literal["trainable", "frozen"] = "frozen" if name in frozen else "trainable"
             groups.setdefault((part_of(name), planned), []).append(at)
         self._groups = groups
         self._scales = scales(self._parameters)
@@ -87,7 +85,7 @@ class Movement:
             since=since,
             groups=tuple(groups),
             thawed=self._start.thawed(self._model),
-            training=in_training(self._model, self._frozen) if self._frozen else (),
+            training=in_training(self._frozen_modules),
         )
 
     @torch.no_grad()
@@ -108,22 +106,29 @@ def fingerprints(tensors: Collection[Tensor]) -> Tensor:
     return torch.stack([_bits(t.detach()).sum(dtype=torch.int64) for t in tensors])
 
 
-def in_training(model: nn.Module, frozen: Collection[str]) -> tuple[str, ...]:
-    """The outermost modules whose parameters are all ``frozen`` and which have a batch norm or a
-    dropout (also an RNN's) in training mode."""
-    found: list[str] = []
+def frozen_modules(model: nn.Module, frozen: Collection[str]) -> dict[str, nn.Module]:
+    """The outermost modules whose parameters are all ``frozen``, by name."""
+    found: dict[str, nn.Module] = {}
     inside = ""
     for name, module in model.named_modules():
         if inside and name.startswith(inside):
             continue
         own = [f"{name}.{key}" if name else key for key, _ in module.named_parameters()]
         if own and all(key in frozen for key in own):
-            inside = f"{name}." if name else ""
-            if any(_active(layer) for layer in module.modules()):
-                found.append(name or "the whole model")
             if not name:
-                break
-    return tuple(found)
+                return {"the whole model": module}
+            inside = f"{name}."
+            found[name] = module
+    return found
+
+
+def in_training(modules: Mapping[str, nn.Module]) -> tuple[str, ...]:
+    """Those that have a batch norm or a dropout (also an RNN's) in training mode."""
+    return tuple(
+        name
+        for name, module in modules.items()
+        if any(_active(layer) for layer in module.modules())
+    )
 
 
 def _active(layer: nn.Module) -> bool:

@@ -40,7 +40,8 @@ def element_names(
             lines = source.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError):
             raise DataError(
-                f"{source}: cannot be read, but it names the elements; give them with --elements"
+                f"{source}: cannot be read, but it names the elements, one in a line; write it "
+                "(or give another to assay score: --elements FILE)"
             ) from None
         names = [line.strip() for line in lines if line.strip()]
     if not isinstance(names, list | tuple) or not names:

@@ -1,22 +1,18 @@
 """Checkpoints of this trainer: what is needed to build the network again, and building it."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from backend.core.errors import CheckpointError
 from backend.datasets.spotting import SpottingSplit
-from backend.nn.finetune.weights import load_weights, read_facts
+from backend.nn.finetune.weights import load_weights, parse_facts, read_facts
 from backend.scoring.spotting.decoding import Group
 from backend.trainers.mdfed.spec import SPEC, MdFedConfig, ModelConfig, VisualConfig
 
 NETWORK = "network."
 """What the names of tensors begin with."""
-
-F = TypeVar("F", bound="Facts")
 
 
 class Facts(BaseModel):
@@ -81,23 +77,9 @@ def facts_of(config: MdFedConfig, split: SpottingSplit) -> dict[str, object]:
 def read_checkpoint(path: Path) -> Saved:
     """A checkpoint of this trainer. Raises CheckpointError that says what it is instead."""
     weights, facts = load_weights(path)
-    return _parsed(Saved, path, {**facts, "path": path, "weights": weights})
+    return parse_facts(Saved, SPEC.kind, path, {**facts, "path": path, "weights": weights})
 
 
 def facts_at(path: Path) -> Facts:
     """A checkpoint's facts, without its tensors. Raises as ``read_checkpoint``."""
-    return _parsed(Facts, path, read_facts(path))
-
-
-def _parsed(kind: type[F], path: Path, facts: Mapping[str, object]) -> F:
-    if facts.get("trainer") != SPEC.kind:
-        raise CheckpointError(
-            f"{path}: not a checkpoint of {SPEC.kind}, but of {facts.get('trainer') or 'another'}"
-        )
-    try:
-        return kind.model_validate(facts)
-    except ValidationError as error:
-        wrong = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
-        raise CheckpointError(
-            f"{path}: its facts do not describe a network of this version of Assay ({wrong})"
-        ) from error
+    return parse_facts(Facts, SPEC.kind, path, read_facts(path))

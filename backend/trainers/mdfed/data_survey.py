@@ -13,7 +13,6 @@ from backend.trainers.mdfed.spec import MdFedConfig
 
 COUNTED = 4000
 """Windows whose labels are counted."""
-_SHOWN = 5
 _PART = re.compile(r"(?P<match>.+)_\d+_\d+")
 """A clip that is named after its match, first and last frame."""
 
@@ -49,7 +48,7 @@ def shared(splits: Sequence[SpottingSplit], matches: bool = True) -> dict[str, t
         if not both and matches:
             both = _both(one, other, _match)
         if both:
-            found[f"{one.name}+{other.name}"] = both[:_SHOWN]
+            found[f"{one.name}+{other.name}"] = both
     return found
 
 

@@ -1,15 +1,13 @@
 """Checkpoints of this trainer: what is needed to build the network again, and building it."""
 
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from torch import Tensor
 
-from backend.core.errors import CheckpointError
-from backend.nn.finetune.weights import load_weights, read_facts
+from backend.nn.finetune.weights import load_weights, parse_facts, read_facts
 from backend.trainers.moe_rtdetr.spec import (
     SPEC,
     LanguageConfig,
@@ -24,9 +22,6 @@ LANGUAGE = "language."
 
 AT_USE = ("prune", "gate_query_selection", "unknown")
 """What may be chosen of a language gate whenever it is used."""
-
-
-F = TypeVar("F", bound="Facts")
 
 
 class Facts(BaseModel):
@@ -92,23 +87,9 @@ def facts_of(config: MoeRtDetrConfig, text_encoder: str = "") -> dict[str, objec
 def read_checkpoint(path: Path) -> Saved:
     """A checkpoint of this trainer. Raises CheckpointError that says what it is instead."""
     weights, facts = load_weights(path)
-    return _parsed(Saved, path, {**facts, "path": path, "weights": weights})
+    return parse_facts(Saved, SPEC.kind, path, {**facts, "path": path, "weights": weights})
 
 
 def classes_of(path: Path) -> tuple[str, ...]:
     """A checkpoint's classes, without its tensors. Raises as ``read_checkpoint``."""
-    return _parsed(Facts, path, read_facts(path)).classes
-
-
-def _parsed(kind: type[F], path: Path, facts: Mapping[str, object]) -> F:
-    if facts.get("trainer") != SPEC.kind:
-        raise CheckpointError(
-            f"{path}: not a checkpoint of {SPEC.kind}, but of {facts.get('trainer') or 'another'}"
-        )
-    try:
-        return kind.model_validate(facts)
-    except ValidationError as error:
-        wrong = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
-        raise CheckpointError(
-            f"{path}: its facts do not describe a network of this version of Assay ({wrong})"
-        ) from error
+    return parse_facts(Facts, SPEC.kind, path, read_facts(path)).classes

@@ -1,5 +1,6 @@
 """What a training shows of itself for the diagnostics, from inside of Ultralytics' loop."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -86,8 +87,8 @@ class Observing:
 
     def batch_over(self, engine: Any) -> None:
         """A batch is over: is its loss a number?"""
-        loss = engine.loss.detach()
-        if loss.device.type != "cpu" or self._searched or bool(torch.isfinite(loss)):
+        loss = engine.loss
+        if loss.device.type != "cpu" or self._searched or math.isfinite(loss.item()):
             return
         self._searched = True
         where, name = _origin(engine)
@@ -170,10 +171,8 @@ def _probe(engine: Any, samples: int, step: int) -> InputProbed | None:
         for found, losses in zip(sums, _losses(engine, batch), strict=True):
             for name, value in losses.items():
                 found[name] += float(value) * len(batch["img"]) / len(places)
-    losses, permuted = ({**found, TOTAL: sum(found.values())} for found in sums)
-    return InputProbed(
-        step=step, split=SPLIT, samples=len(places), losses=losses, permuted=permuted
-    )
+    own, permuted = ({**found, TOTAL: sum(found.values())} for found in sums)
+    return InputProbed(step=step, split=SPLIT, samples=len(places), losses=own, permuted=permuted)
 
 
 def _batch(engine: Any, places: Sequence[int]) -> dict[str, Any]:
@@ -186,8 +185,13 @@ def _losses(engine: Any, batch: Mapping[str, Any]) -> list[Mapping[str, Tensor]]
     """As in a validation of the average: with each image's own boxes, and with those of the other
     of its pair."""
     half, model = engine.validator.args.quantize == 16, engine.ema.ema
-    image = batch["batch_idx"]
-    swapped = {**batch, "batch_idx": (image.long() ^ 1).to(image.dtype)}
     with torch.autocast(engine.device.type, enabled=half):
         said = model(batch["img"])
-        return [model.loss(labelled, said)[1] for labelled in (batch, swapped)]
+        return [model.loss(labelled, said)[1] for labelled in (batch, _swapped(batch))]
+
+
+def _swapped(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """The boxes of each image for the other of its pair, in the order of the images."""
+    images, order = (batch["batch_idx"].long() ^ 1).sort(stable=True)
+    moved = {name: batch[name][order] for name in ("cls", "bboxes")}
+    return {**batch, **moved, "batch_idx": images.to(batch["batch_idx"].dtype)}

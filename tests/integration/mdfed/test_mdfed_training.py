@@ -17,6 +17,7 @@ from backend.core.events import (
     Evaluated,
     Event,
     MetricsLogged,
+    MovementObserved,
     PredictionsObserved,
     RunStarted,
 )
@@ -79,6 +80,12 @@ def test_losses_metrics_and_predictions_are_told(trained: Trained) -> None:
     assert isinstance(started, RunStarted)
     assert started.plan is not None
     assert started.plan.losses == ("lcl_loss", "mlc_loss", "ctx_loss")
+
+
+def test_what_is_not_to_be_observed_is_not_told(few: MdFedConfig, tmp_path: Path) -> None:
+    events = fit(few.replace({"diagnostics.observe": False, "epochs": 1}), tmp_path)
+    assert not [e for e in events if isinstance(e, PredictionsObserved | MovementObserved)]
+    assert [e for e in events if isinstance(e, DataSurveyed)], "the data always are"
 
 
 def test_baselines_are_told_with_the_run_s_own_parts(trained: Trained) -> None:

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import pytest
 import torch
-from torch import Tensor
 
 from backend.core.errors import TrainingError
 from backend.core.events import (
@@ -21,7 +20,9 @@ from backend.core.events import (
     RunStarted,
 )
 from backend.datasets import read_split
+from backend.nn.observing.probing import paired, spread
 from backend.runner.fit import fit
+from backend.trainers.moe_rtdetr.data import Frames, collate
 from backend.trainers.moe_rtdetr.evidence import Probe
 from backend.trainers.moe_rtdetr.learner import Learner
 from backend.trainers.moe_rtdetr.model.batch import Batch
@@ -106,7 +107,8 @@ def test_the_probe_s_own_loss_is_the_validation_s(told: list[Event]) -> None:
             assert probe.losses[name] == pytest.approx(curves[probe.step][f"val/{name}"], rel=1e-4)
 
 
-def test_the_probe_swaps_images_and_keeps_what_is_to_be_found(
+@torch.no_grad()
+def test_the_probe_gives_each_image_the_objects_of_another_one(
     smallest: MoeRtDetrConfig, tmp_path: Path
 ) -> None:
     learner = build(smallest, tmp_path).model
@@ -114,14 +116,17 @@ def test_the_probe_swaps_images_and_keeps_what_is_to_be_found(
     split = read_split(smallest.data, "val", smallest.classes)
     probe = Probe(split, smallest)
     learner.eval()
-    seen: list[Tensor] = []
-    learner.network.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     probed = probe(learner, 3)
     assert probed is not None
-    assert probed.samples == 3
-    assert probed.losses["loss"] != probed.permuted["loss"]
-    own, other = seen
-    assert torch.equal(own[[1, 2, 0]], other)
+    assert probed.samples == 2, "an odd one has no other"
+    frames = Frames(split, smallest.model.image_size)
+    one, other = paired(spread(len(split.frames), 3))
+    batch = collate([frames[one], frames[other]])
+    output = learner.network(batch.images)
+    for told, targets in ((probed.losses, batch.targets), (probed.permuted, batch.targets[::-1])):
+        lost = learner.criterion.losses(output, targets).logged()
+        assert told["detection_loss"] == pytest.approx(float(lost["detection_loss"]), rel=1e-5)
+    assert probed.losses != probed.permuted
     assert probe(learner, 1) is None
 
 

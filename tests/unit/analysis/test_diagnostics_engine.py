@@ -304,3 +304,14 @@ def test_a_rate_too_low_explains_what_it_leaves_undone() -> None:
 def test_a_symptom_without_a_deeper_cause_tells_its_own() -> None:
     said = diagnose(healthy().evidence(), rules=[always("B03", "error")])
     assert said.findings[0].headline == "B03 is wrong. Cause: cause of B03."
+
+
+def test_zeros_that_others_logged_are_told_though_nothing_says_why() -> None:
+    made = zeros().replace(survey=None, plan=None, observers=(), extra=())
+    said = diagnose(made.evidence())
+    assert (said.worst, said.verdict.partition(",")[0]) == (
+        None, "val/edit is exactly 0 in all 24 evaluations",
+    )  # fmt: skip
+    reasons = {rule.rule: rule.reason for rule in said.not_evaluated}
+    assert "are 0 at every evaluation, but it is not known" in reasons["B01"]
+    assert "exactly 0" not in diagnose(made.first(5).evidence()).verdict

@@ -100,3 +100,8 @@ def test_a_value_that_comes_late_or_again_takes_its_place() -> None:
     assert np.array_equal(curve.values, [1.0, 2.0, 4.0])
     assert evidence_of(told).broken == {(40, "train/loss"): math.inf}
     assert evidence_of(told).until(30).broken == {}
+
+
+def test_nothing_has_a_beginning_too() -> None:
+    assert evidence_of(()).until(5).events == ()
+    assert evidence_of(()).until(5).until(3).curves == {}

@@ -8,6 +8,7 @@ from functools import cache
 import pytest
 
 from backend.analysis.diagnostics.engine import diagnose
+from backend.core.diagnosis import Diagnosis
 from tests.support.healthy_bank import Banked, bank, written
 
 KINDS = ("mdfed", "moe", "yolo")
@@ -16,16 +17,17 @@ WARNED = 0.01
 
 
 @cache
+def course(name: str) -> tuple[Diagnosis, ...]:
+    """What is said of a run at each of its evaluations, and at its end."""
+    evidence = next(run for run in bank() if run.name == name).evidence()
+    return tuple(diagnose(seen) for seen in (*map(evidence.until, evidence.evaluations), evidence))
+
+
 def said(name: str) -> dict[str, str]:
-    """Rule to severity of whatever was said at any of eight points of the run, or at its end."""
-    run = next(run for run in bank() if run.name == name)
-    evidence = run.evidence()
-    steps = evidence.evaluations
-    some = steps[:: max(1, len(steps) // 8)]
-    found = [diagnose(seen) for seen in (*(evidence.until(step) for step in some), evidence)]
+    """Rule to severity of whatever was said at any point of the run."""
     return {
         finding.rule: finding.severity
-        for diagnosis in found
+        for diagnosis in course(name)
         for finding in (*diagnosis.findings, *diagnosis.also_seen)
         if finding.severity != "info"
     }
@@ -48,6 +50,14 @@ def test_a_healthy_run_has_no_error_at_any_point(name: str) -> None:
 def test_warnings_are_rare() -> None:
     warned = {name: [*said(name)] for name in NAMES if said(name)}
     assert len(warned) <= WARNED * len(NAMES), warned
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_event_spotter_converges_at_its_end_and_not_before_step_200(seed: int) -> None:
+    told = course(f"mdfed-default-{seed}")
+    assert all(said.worst in {None, "info"} for said in told)
+    assert told[-1].state == "converged"
+    assert min(said.step for said in told if said.state == "converged") >= 200
 
 
 def test_a_stored_run_is_read_as_it_was_written() -> None:

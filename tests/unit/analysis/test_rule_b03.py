@@ -133,3 +133,11 @@ def test_a_loss_that_still_falls_is_waited_for() -> None:
     clear(RULE, made.first(7))
     resting = np.concatenate([np.full(7, 0.41), np.full(17, 0.408)])
     assert fired(RULE, made.with_curves(train_mlc_loss=resting, val_mlc_loss=resting).first(8))
+
+
+def test_a_loss_that_was_better_once_has_not_stayed_there_but_come_back() -> None:
+    fallen = np.concatenate([np.linspace(0.45, 0.1, 12), np.full(12, 0.4)])
+    made = zeros()
+    clear(RULE, made.with_curves(**{
+        f"{split}_{part}_loss": fallen for split in ("train", "val") for part in ("lcl", "mlc")
+    }))  # fmt: skip

@@ -39,6 +39,14 @@ def test_half_above_the_best_is_the_limit() -> None:
     assert fired(RULE, ends(1.7))
 
 
+def test_a_loss_that_lies_where_it_rose_to_has_diverged_until_it_comes_back() -> None:
+    loss = np.concatenate([np.full(8, 0.4), np.linspace(0.4, 1.2, 6), np.linspace(1.2, 1.1, 10)])
+    made = healthy(24, noisy=0.001).with_curves(train_loss=loss)
+    assert fired(RULE, made)
+    loss[-4:] = 0.4
+    clear(RULE, healthy(24, noisy=0.001).with_curves(train_loss=loss))
+
+
 def test_a_single_spike_is_no_divergence() -> None:
     loss = healthy(24).curves["train/loss"].copy()
     loss[15] *= 6

@@ -36,6 +36,10 @@ def test_frequent_or_heavy_ones_are_not(positive: int, weight: float) -> None:
     clear(RULE, stream(positive, weight))
 
 
+def test_a_share_that_is_small_is_not_called_none() -> None:
+    assert "they carry <1 % of the loss" in fired(RULE, stream(362, 0.1)).headline
+
+
 def test_a_run_that_finds_nothing_makes_it_a_warning() -> None:
     found = fired(RULE, stream(362, 1.0, zeros()))
     assert found.severity == "warning"

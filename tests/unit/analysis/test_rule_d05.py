@@ -47,6 +47,13 @@ def test_splits_that_share_a_match_leak() -> None:
     clear(RULE, healthy().surveyed(shared={"train+val": ()}))
 
 
+def test_all_that_is_shared_is_counted_and_five_are_named() -> None:
+    clips = tuple(f"clip {number}" for number in range(40))
+    found = fired(RULE, healthy().surveyed(shared={"train+val": clips}))
+    assert "clip 4 and 35 more" in found.headline
+    assert found.evidence[0].value == 40
+
+
 def test_what_was_not_checked_is_unknown() -> None:
     unknown(RULE, annotated(past_end=None, unsorted=None, collisions=None), "not checked")
     unknown(RULE, healthy().replace(survey=None), "not checked")

@@ -12,7 +12,7 @@ RUNNABLE = sorted([*(CONFIGS / "train").glob("*.yaml"), *(CONFIGS / "demo").glob
 GIVEN = {
     "yolo": {"data": "data.yaml", "model": "model.safetensors"},
     "moe_rtdetr": {"data": "traffic"},
-    "mdfed": {"data": "rallies"},
+    "mdfed": {"data": "rallies", "model.pretrained": "stage.safetensors"},
 }
 
 

@@ -10,7 +10,8 @@ from backend.core.evidence import PredictionHistogram
 from dashboard.curves import Style, line
 from dashboard.figures import convergence as figures
 from dashboard.figures import predictions
-from dashboard.figures.convergence import Drawn, Steps, Timeline, Track
+from dashboard.figures.convergence import Drawn, Timeline, Track
+from dashboard.figures.judging import Steps
 
 STYLE = Style("a", "run a", "#0170d9", "solid", False)
 HOW, LOG = Drawn("light", "r"), Drawn("dark", "r", log=True)

@@ -4,7 +4,12 @@ from torch import Tensor, nn
 
 from backend.core.events import MovementObserved
 from backend.nn.finetune.freezing import Snapshot
-from backend.nn.observing.movement import Movement, fingerprints, in_training
+from backend.nn.observing.movement import (
+    Movement,
+    fingerprints,
+    frozen_modules,
+    in_training,
+)
 from backend.nn.observing.sampling import LIMIT
 
 
@@ -115,17 +120,17 @@ def test_a_frozen_parameter_that_moved_is_thawed_for_good() -> None:
 def test_only_active_layers_of_modules_that_are_frozen_as_a_whole_count() -> None:
     net = Net()
     names = [name for name, _ in net.teacher.named_parameters(prefix="teacher")]
-    assert in_training(net, names) == ("teacher",)
-    assert in_training(net, names[:-1]) == (), "not frozen as a whole"
+    assert in_training(frozen_modules(net, names)) == ("teacher",)
+    assert in_training(frozen_modules(net, names[:-1])) == (), "not frozen as a whole"
     net.teacher[1].eval()
-    assert in_training(net, names) == ("teacher",), "its dropout is active"
+    assert in_training(frozen_modules(net, names)) == ("teacher",), "its dropout is active"
     net.teacher[2].eval()
-    assert in_training(net, names) == (), "the container's own mode does nothing"
+    assert in_training(frozen_modules(net, names)) == (), "the container's own mode does nothing"
     gru = nn.ModuleDict({"gru": nn.GRU(2, 2, num_layers=2, dropout=0.1), "out": nn.Linear(2, 1)})
     inside = [name for name, _ in gru["gru"].named_parameters(prefix="gru")]
-    assert in_training(gru, inside) == ("gru",)
+    assert in_training(frozen_modules(gru, inside)) == ("gru",)
     everything = [name for name, _ in gru.named_parameters()]
-    assert in_training(gru, everything) == ("the whole model",)
+    assert in_training(frozen_modules(gru, everything)) == ("the whole model",)
 
 
 def test_the_rate_is_a_share_of_its_peak() -> None:

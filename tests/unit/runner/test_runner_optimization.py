@@ -87,6 +87,7 @@ def test_clipping_is_of_the_whole_windows_gradient() -> None:
     norm = torch.stack([p.grad.norm() for p in expected.parameters()]).norm()  # type: ignore[union-attr]
     assert optimization.norm is not None
     assert float(optimization.norm) == pytest.approx(float(norm), rel=1e-5)
+    assert not optimization.clipped, "nobody looks on who would empty it"
     with torch.no_grad():
         for parameter in expected.parameters():
             assert parameter.grad is not None

@@ -65,7 +65,8 @@ def test_a_body_is_large_enough_to_be_read() -> None:
 
 def test_a_camera_follows_its_player_and_bridges_frames_without_hips() -> None:
     found = skeleton()
-    moved = found.keypoint + np.linspace(0, 500, found.keypoint.shape[1])[:, None, None]
+    path = np.linspace(0, 500, found.keypoint.shape[1], dtype=np.float32)
+    moved = found.keypoint + path[:, None, None]
     assert np.abs(drawn(found).astype(int) - drawn(replace(found, keypoint=moved))).mean() < 2
     score = found.score.copy()
     score[NEAR, 10:13, 11:13] = 0

@@ -20,7 +20,10 @@ def judge(evidence: Evidence) -> Verdict:
         return Clear()
     truth = events_in(evidence)
     if not truth:
-        return Unknown("it is not known whether there is anything to find in validation")
+        return Unknown(
+            f"{_named(curves)} are 0 at every evaluation, but it is not known whether there is "
+            "anything to find in validation"
+        )
     needed, seen = window(evidence), min(len(curve) for curve in curves.values())
     if seen < needed or not late(evidence):
         return Unknown(f"{seen} evaluations, needs {needed} and a fifth of the training")
@@ -43,8 +46,12 @@ def _key_metrics(evidence: Evidence) -> dict[str, Curve]:
     return {key: curve for key in keys if (curve := evidence.curve(key)) is not None}
 
 
+def _named(curves: dict[str, Curve]) -> str:
+    return ", ".join(key.partition("/")[2] for key in curves)
+
+
 def _zero(evidence: Evidence, curves: dict[str, Curve], truth: int) -> Fired:
-    names = ", ".join(key.partition("/")[2] for key in curves)
+    names = _named(curves)
     count, steps = max(len(curve) for curve in curves.values()), evidence.steps or evidence.step
     auroc = auroc_of(evidence)
     return Fired(

@@ -105,7 +105,7 @@ RULE = Rule(
     condition="The lowest smoothed value of the last K evaluations is no better than a constant "
     "or position-only predictor, on validation and on training data.",
     threshold="0.97 to 1.25 of a baseline, each part of the loss on its own; K = max(3, 10 % of "
-    "the evaluations), after 20 % of the steps",
+    "the evaluations), after 20 % of the steps; not of a part that was under 0.8 before (B05)",
     source="specs/mdfed.md 1 and 7; Karpathy's input-independent baseline",
     example="Heads at 0.409 and 0.383; constant 0.411 + 0.404, position 0.399 + 0.363.",
     explains=below("B03"),

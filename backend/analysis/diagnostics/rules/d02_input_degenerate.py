@@ -19,6 +19,8 @@ DISTINCT = 16
 OUTSIDE = 0.2
 MISMATCHED = 0.01
 SWAPPED = 0.3
+OR_LEFT_OUT = " that are named, or remove their files and mask what is then missing"
+"""A file that is there is read, whatever ``skeletons.missing`` says."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +155,8 @@ def _advice(fault: _Fault, hopeless: bool) -> Advice:
     bound = "at least" if fault.name.startswith(("standard", "distinct")) else "at most"
     told = f"{fault.name}: {plain(fault.value)}, {bound} {plain(fault.limit)} is sound"
     return Advice(
-        f"Extract the named inputs again, or mask them. {sentence(told)}",
-        change=(Turn("missing", values=("mask",)),),
+        f"Extract the inputs again{OR_LEFT_OUT if fault.examples else ''}. {sentence(told)}",
+        change=(Turn("missing", values=("mask",)),) if fault.examples else (),
     )
 
 

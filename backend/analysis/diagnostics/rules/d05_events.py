@@ -21,7 +21,7 @@ def judge(evidence: Evidence) -> Verdict:
         return Unknown("the order and place of events were not checked")
     faults = [fault for census in told for fault in _faults(census)]
     faults += [
-        (f"{pair.replace('+', ' and ')} share {', '.join(names[:5])}",
+        (f"{pair.replace('+', ' and ')} share {_listed(names)}",
          Fact(name=f"shared by {pair}", value=float(len(names)), limit=0.0, step=0))
         for pair, names in survey.shared.items() if names
     ]  # fmt: skip
@@ -47,6 +47,11 @@ def _faults(census: LabelCensus) -> Iterator[Fault]:
     if share > COLLISIONS:
         fact = Fact(name=f"collisions in '{split}'", value=share, limit=COLLISIONS, step=0)
         yield f"{percent(share, 1)} of the events of '{split}' share a frame at this stride", fact
+
+
+def _listed(names: tuple[str, ...], shown: int = 5) -> str:
+    more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
+    return f"{', '.join(names[:shown])}{more}"
 
 
 def _faulty(faults: list[Fault]) -> Fired:
