@@ -27,6 +27,8 @@ from tests.support.simulated_trainings import FAULTS, PREFIXES, pairs, sound, wi
 GRAVE = ("stop", "error")
 SYMPTOMS = ("B01", "B02", "B03")
 """What an input that is not used looks like; they are never the root cause of it."""
+STATES = ("B16", "B17")
+"""What is no fault, and so no cause."""
 EARLY = 0.4
 """Of its evaluations, after which a sound run still improves."""
 
@@ -56,7 +58,7 @@ def main() -> None:
         found = {
             rule.id: [*workers.map(judge_fault, [rule.id] * options.faulty, numbers)]
             for rule in RULES
-            if rule.id in {*FAULTS, *SYMPTOMS, "B16", "B17"}
+            if rule.id in {*FAULTS, *SYMPTOMS, *STATES}
         }
         paired = [*workers.map(judge_pair, *zip(*both, strict=True))]
     print("\n".join(rule_table(found, simulated, real)))
@@ -123,7 +125,7 @@ def rule_table(
     yield "| --- " * len(head) + "|"
     for rule in RULES:
         recall, first = rates(found.get(rule.id, ()))
-        first = "–" if rule.id in SYMPTOMS else first
+        first = "–" if rule.id in {*SYMPTOMS, *STATES} else first
         alarms = [str(sum(rule.id in run.errors | run.warnings for run in runs))
                   for runs in (simulated, real)]  # fmt: skip
         yield f"| {' | '.join((f'{rule.id} {rule.title}', recall, first, *alarms))} |"

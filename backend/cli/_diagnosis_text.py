@@ -63,7 +63,13 @@ def _finding(finding: DiagnosticFinding) -> list["str | Group"]:
 
 def _facts(facts: Sequence[Fact]) -> "Group":
     rows = [
-        (fact.name, _value(fact.value), _value(fact.limit), "" if fact.step is None else str(fact.step)) for fact in facts
+        (
+            fact.name,
+            _value(fact.value),
+            _value(fact.limit),
+            "" if fact.step is None else str(fact.step),
+        )
+        for fact in facts
     ]
     return table("", ("what was seen", "value", "limit", "step"), rows)
 

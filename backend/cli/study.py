@@ -126,10 +126,15 @@ def watcher(progress: Any) -> Any:
 def describe(params: dict[str, Any]) -> str:
     """A trial's parameters in a line."""
     return " ".join(
-        f"{key.rpartition('.')[2]}={f'{value:.2g}' if isinstance(value, float) else value}"
+        f"{_called(key)}={f'{value:.2g}' if isinstance(value, float) else value}"
         for key, value in params.items()
         if value is not None
     )
+
+
+def _called(key: str) -> str:
+    """The last name of a key; the rate of a trainer with one group, ``lr.all``, is its ``lr``."""
+    return key.removesuffix(".all").rpartition(".")[2]
 
 
 def summary(record: "StudyRecord", gflops: "Mapping[str, float]") -> list[object]:

@@ -152,7 +152,7 @@ def label_notes(bars: Sequence[Bars]) -> list[Any]:
     notes = []
     for one in bars:
         words = []
-        if one.background:
+        if one.background and any(one.background[1:]):  # a detector has none
             name, truth, predicted = one.background
             right = percent(truth / ((truth + sum(one.truth)) or 1))
             said = percent(predicted / ((predicted + sum(one.predicted)) or 1))

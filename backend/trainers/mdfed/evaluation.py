@@ -51,9 +51,8 @@ class Judged:
     evidence: SpottingEvidence
     losses: dict[str, float]
 
-    def observed(self, step: int) -> PredictionsObserved:
-        """What both heads say beside the truth."""
-        auroc = self.evidence.scores().metrics["auroc_frame"]
+    def observed(self, step: int, auroc: float | None) -> PredictionsObserved:
+        """What both heads say beside the truth; ``auroc`` is ``auroc_frame`` of the scores."""
         rule = decoder_of(self.config.inference, self.split)
         shown = histograms(self.split.elements, self.windows, self.clips, rule, auroc)
         return PredictionsObserved(step=step, split=self.split.name, histograms=shown)

@@ -32,7 +32,8 @@ class Validation:
         }
         self._last = model, judged.losses
         observe = self._config.diagnostics.observe
-        return Validated(metrics, (judged.observed(point.step),) if observe else ())
+        seen = (judged.observed(point.step, found["auroc_frame"]),) if observe else ()
+        return Validated(metrics, seen)
 
     def losses_of(self, model: nn.Module) -> Mapping[str, float] | None:
         """Its losses, if it was validated last."""

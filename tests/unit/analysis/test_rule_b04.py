@@ -38,6 +38,12 @@ def test_amid_training_the_loss_must_be_trivial_too() -> None:
     assert first_step(RULE, healthy()) is None
 
 
+def test_a_run_of_one_or_two_evaluations_has_not_had_the_time_to_see() -> None:
+    short = probed([probe(50, 1.0)]).replace(end="finished")
+    unknown(RULE, short.first(2), "fewer than 3 evaluations")
+    assert fired(RULE, short.first(3)).step == 50
+
+
 def test_a_finished_run_has_no_later_probe() -> None:
     stopped = probed([probe(150, 1.0)]).first(12).replace(end="stopped")
     assert fired(RULE, stopped)

@@ -14,6 +14,8 @@ from backend.core.events import InputProbed
 UNUSED = 1.01
 """Permuted loss over loss under which the input says nothing to the network."""
 ENOUGH = 50
+SEEING = 3
+"""Evaluations before a network that uses nothing is blamed for it."""
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -28,6 +30,8 @@ def judge(evidence: Evidence) -> Verdict:
         return Unknown("the probe has no loss above zero")
     if ratio >= UNUSED:
         return Clear()
+    if len(evidence.evaluations) < SEEING:
+        return Unknown(f"fewer than {SEEING} evaluations: each network is blind before it sees")
     amid = evidence.steps is not None and probe.step < evidence.steps and not evidence.finished
     if amid and not isinstance(confirmed(b03_trivial_loss.RULE, evidence), Fired):
         return Unknown(
@@ -96,7 +100,7 @@ RULE = Rule(
     "training and at its end.",
     condition="The loss with inputs permuted across samples is that with their own; amid training "
     "the loss must be trivial as well (B03).",
-    threshold="permuted loss under 1.01 of the loss",
+    threshold="permuted loss under 1.01 of the loss, from the third evaluation on",
     source="specs/mdfed.md 7 and 8; permutation importance (Breiman 2001)",
     example="With all skeletons zero the permuted loss is 0.792 and so is the loss.",
     confirm=1,
