@@ -97,7 +97,9 @@ def test_a_sweep_over_the_data_goes_on_after_dead_data(
 def test_trials_that_all_end_blind_end_the_study(
     home: Home, base: ToyConfig, workers: launch.Workers
 ) -> None:
-    blind = swept(home, base.replace({"blind": True}), "optimizer.lr0=0.01,0.03,0.05,0.1")
+    blind = swept(
+        home, base.replace({"blind": True, "epochs": 3}), "optimizer.lr0=0.01,0.03,0.05,0.1"
+    )
     with pytest.raises(StudyError, match=r"no trial can help: all 3 so far end .*\(B04\)"):
         run_study(blind, workers)
     (study,) = MlflowStore(home).studies()

@@ -133,5 +133,5 @@ RULE = Rule(
     "untrained baseline; sign changes over 40 % with jumps over 30 % of the level",
     source="specs/mdfed.md 8: at lr 0.3 the ratio is 2e-3 as in a healthy run: the loss decides",
     example="At lr 0.3 the validation loss rose to 2.2, above the 1.386 of an untrained network.",
-    explains=("B10", *below("B08")),
+    explains=("B09", "B10", *below("B08")),
 )
