@@ -99,7 +99,7 @@ class Demo:
             f"{minutes:.1f} minutes. Where to look:",
             "  make dashboard                  the Convergence page: both runs, side by side",
             f"  assay diagnose {failed.key}",
-            "  assay demo mdfed --failure rate        another cause of the same zeros; or weighting",
+            "  assay demo mdfed --failure rate   another cause of the same zeros; or weighting",
         )
 
 

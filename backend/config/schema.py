@@ -36,7 +36,10 @@ class DiagnosticsConfig(Section):
     observe: bool = Field(True, description="Gradients, updates, what moves, what is predicted.")
     every: int = Field(10, ge=1, description="Optimizer steps between looks at the gradients.")
     probe: int = Field(
-        200, ge=0, description="Samples of the input permutation probe; 0: leave it out."
+        200,
+        ge=0,
+        description="Most samples of the input permutation probe, which takes 1 % of what is "
+        "trained on, but at least 50; 0: leave it out.",
     )
     stop: Literal["never", "stop", "error"] = Field(
         "stop", description="The least severity of a finding that ends the run."

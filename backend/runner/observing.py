@@ -23,7 +23,7 @@ from backend.nn.observing.nonfinite import (
     lost_part,
     names_of,
 )
-from backend.nn.observing.probing import probe_due, undisturbed
+from backend.nn.observing.probing import affordable, probe_due, undisturbed
 from backend.runner.module import TOTAL, train_mode
 from backend.runner.session import Session
 
@@ -167,10 +167,12 @@ class Observing:
         if probe is None or samples == 0 or not due:
             return
         self._probed = True
+        runner = session.training.runner
+        trained = session.length.steps * runner.batch * runner.accumulate
         model = session.saved_model
         with undisturbed(session.device):
             model.eval()
-            seen = probe(model, samples)
+            seen = probe(model, affordable(samples, trained))
             if model is session.model:
                 train_mode(model)
         if seen is not None:

@@ -9,11 +9,18 @@ import torch
 
 EARLY = 0.25
 """The share of the planned steps after which the input is probed first; then at the end."""
+LEAST = 50
 
 
 def probe_due(step: int, steps: int, probed: bool) -> bool:
     """Is the input to be probed with the validation after ``step``?"""
     return step >= steps or (not probed and step >= EARLY * steps)
+
+
+def affordable(most: int, trained: int) -> int:
+    """How many samples to probe in a training on ``trained`` samples in all: at most ``most``, and
+    1 % of it where that is less, but never under 50, with which nothing could be said."""
+    return min(most, max(LEAST, trained // 100))
 
 
 def spread(count: int, samples: int) -> list[int]:

@@ -24,7 +24,7 @@ from backend.nn.observing.detections import detection_histogram
 from backend.nn.observing.gradients import StepObserver
 from backend.nn.observing.movement import Movement
 from backend.nn.observing.nonfinite import lost_input, lost_parameter, lost_part
-from backend.nn.observing.probing import paired, probe_due, spread, undisturbed
+from backend.nn.observing.probing import affordable, paired, probe_due, spread, undisturbed
 from backend.trainers.yolo.freeze import Plan
 from backend.trainers.yolo.plan import CLIP
 from backend.trainers.yolo.recorder import Recorder
@@ -120,7 +120,8 @@ class Observing:
         if due and self._config.probe:
             self._probed = True
             with undisturbed(engine.device):
-                probed = _probe(engine, self._config.probe, step)
+                trained = self._planned * engine.batch_size
+                probed = _probe(engine, affordable(self._config.probe, trained), step)
             if probed is not None:
                 tell(probed)
 
