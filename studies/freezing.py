@@ -2,13 +2,14 @@
 
 import optuna
 
-from backend.catalog import CATALOG
 from backend.config.schema import TrainConfig
 from backend.core.trainer import TrainerSpec
 from studies._spec import Params, StudySpec, learning_rates, suggest_rates
 
 DECAY = "optimizer.layer_decay"
 LAYER_DECAY = (None, 0.5, 0.65, 0.8)
+HEADS_ONLY = {"mdfed": "encoder+gru"}
+"""Where the strategy that trains the heads only is not called ``head-only``."""
 
 
 def suggest(trial: optuna.Trial, trainer: TrainerSpec, base: TrainConfig) -> Params:
@@ -25,13 +26,12 @@ def suggest(trial: optuna.Trial, trainer: TrainerSpec, base: TrainConfig) -> Par
 
 
 def first(base: TrainConfig) -> tuple[Params, ...]:
-    """Plain full fine-tuning at the config's rates, then its opposite: the last of the trainer's
-    strategies."""
+    """Plain full fine-tuning at the config's rates, then its opposite."""
     rates = learning_rates(base)
     decay = {DECAY: None} if DECAY in base.flat() else {}
     return (
         {"freeze.strategy": "full", **rates, **decay},
-        {"freeze.strategy": list(CATALOG[base.kind].strategies)[-1], **rates},
+        {"freeze.strategy": HEADS_ONLY.get(base.kind, "head-only"), **rates},
     )
 
 
