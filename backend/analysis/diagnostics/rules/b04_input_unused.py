@@ -5,7 +5,7 @@ from backend.analysis.diagnostics.confirm import confirmed
 from backend.analysis.diagnostics.evidence import Evidence
 from backend.analysis.diagnostics.rule import Advice, Clear, Fired, Rule, Turn, Unknown, Verdict
 from backend.analysis.diagnostics.rules import b03_trivial_loss
-from backend.analysis.diagnostics.trivial import collapsed
+from backend.analysis.diagnostics.trivial import collapsed, standings
 from backend.analysis.diagnostics.weighting import weighting_of
 from backend.analysis.text import number, plural
 from backend.core.diagnosis import Fact
@@ -32,6 +32,11 @@ def judge(evidence: Evidence) -> Verdict:
         return Clear()
     if len(evidence.evaluations) < SEEING:
         return Unknown(f"fewer than {SEEING} evaluations: each network is blind before it sees")
+    if _arriving(evidence):
+        return Unknown(
+            "the loss has not even come down to that of a predictor that looks away, so nothing "
+            "was learnt that could use the input"
+        )
     amid = evidence.steps is not None and probe.step < evidence.steps and not evidence.finished
     if amid and not isinstance(confirmed(b03_trivial_loss.RULE, evidence), Fired):
         return Unknown(
@@ -39,6 +44,12 @@ def judge(evidence: Evidence) -> Verdict:
             "evaluations after it: the probe at the end decides"
         )
     return _unused(evidence, probe, ratio)
+
+
+def _arriving(evidence: Evidence) -> bool:
+    """Is every part of the loss still above the trivial baselines, where they are known?"""
+    known = [s for found in standings(evidence).values() for s in found]
+    return bool(known) and all(s.level == "above" for s in known)
 
 
 def _ratio(probe: InputProbed) -> float | None:
@@ -100,7 +111,8 @@ RULE = Rule(
     "training and at its end.",
     condition="The loss with inputs permuted across samples is that with their own; amid training "
     "the loss must be trivial as well (B03).",
-    threshold="permuted loss under 1.01 of the loss, from the third evaluation on",
+    threshold="permuted loss under 1.01 of the loss, from the third evaluation on, once the loss "
+    "is within 1.25 of the trivial baselines",
     source="specs/mdfed.md 7 and 8; permutation importance (Breiman 2001)",
     example="With all skeletons zero the permuted loss is 0.792 and so is the loss.",
     confirm=1,
