@@ -123,7 +123,7 @@ def test_the_same_run_stopped_at_two_fifths(squares: Path, tmp_path: Path) -> No
     found = toy(squares, tmp_path, by_loss, stop=8, epochs=20, noise=0.0, **at(0.02))
     assert len(found.evidence.evaluations) == 8
     assert found.diagnosis.state == "improving", found.diagnosis
-    assert found.seen["B17"].action.advice == "train half as many epochs again"
+    assert found.seen["B17"].action.advice == "Train half as many epochs again."
 
 
 @pytest.mark.rule("B19")

@@ -101,7 +101,7 @@ def test_the_brief_without_its_claims(home: Home, tmp_path: Path) -> None:
     assert "| before that | epochs 1 to 47 are not in this record |" in text
     assert "resumed" not in text
     for claim in ("converged", "stable", "GPU", "memory", "12 epochs", "improve"):
-        assert claim not in text
+        assert claim not in text.replace("Not yet converged", "")  # a rule's name
 
 
 def test_studies_and_comparisons(tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def test_the_data_is_surveyed_once_before_the_first_step(squares: Path, tmp_path
 def test_the_input_is_probed_early_and_at_the_end(squares: Path, tmp_path: Path) -> None:
     run = Observed(squares, tmp_path / "a", with_probe(wild_probe), epochs=8)
     probes = run.all(InputProbed)
-    assert [(probe.step, probe.samples) for probe in probes] == [(12, 200), (48, 200)]
+    assert [(probe.step, probe.samples) for probe in probes] == [(12, 50), (48, 50)]
     assert all(probe.permuted["loss"] > probe.losses["loss"] for probe in probes)
     once = Observed(squares, tmp_path / "b", with_probe(wild_probe), epochs=1,
                     diagnostics__probe=5)  # fmt: skip

@@ -49,6 +49,16 @@ def test_a_finished_run_has_no_later_probe() -> None:
     assert fired(RULE, stopped)
 
 
+def test_a_loss_above_all_trivial_ones_has_learnt_nothing_to_use_the_input_with() -> None:
+    blind = probed([probe(600, 1.0)], zeros())
+    high = np.full(24, 0.65)
+    slow = blind.with_curves(
+        train_lcl_loss=high, val_lcl_loss=high, train_mlc_loss=high, val_mlc_loss=high
+    )
+    unknown(RULE, slow, "has not even come down")
+    assert fired(RULE, slow.with_curves(train_mlc_loss=high * 0.64, val_mlc_loss=high * 0.64))
+
+
 def test_the_level_of_the_loss_tells_data_from_collapse() -> None:
     """At the position level the input is missing, at the constant level the network is dead."""
     blind = probed([probe(600, 1.0)], zeros())

@@ -41,6 +41,17 @@ def test_one_expert_takes_all() -> None:
     assert found.advice.study[0].times == (3, 10)
 
 
+def test_choices_that_still_spread_are_waited_for() -> None:
+    first, second, third = (
+        (0.97, 0.01, 0.01, 0.01),
+        (0.9, 0.04, 0.03, 0.03),
+        (0.82, 0.06, 0.06, 0.06),
+    )
+    clear(RULE, run(first, second, third))
+    assert fired(RULE, run(first, second, third, third, third)).severity == "error"
+    assert fired(RULE, run(third, second, first)).severity == "error"
+
+
 def test_one_of_two_experts_takes_nearly_all() -> None:
     routers = (router("token", 0.82, 0.18),)
     experts = ("a", "b")

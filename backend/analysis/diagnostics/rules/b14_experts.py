@@ -20,6 +20,8 @@ ALONE = 0.8
 HALF = 0.5
 UNEVEN = 4.0
 UNDECIDED = 0.99
+SPREADS = 1.1
+"""Growth of the effective number of experts over the validations looked at."""
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -36,7 +38,27 @@ def judge(evidence: Evidence) -> Verdict:
         )
     if any(report.pruned for report in newest):
         return Unknown("experts were skipped for a prompt, so their use says nothing")
-    return _collapsed(newest) or _dead(newest) or _uneven(newest) or _undecided(evidence, newest)
+    settled = _settled(newest)
+    return (
+        _collapsed(settled) or _dead(settled) or _uneven(settled) or _undecided(evidence, settled)
+    )
+
+
+def _settled(reports: Sequence[ExpertReport]) -> list[ExpertReport]:
+    """Without the routers whose choices still spread: from scratch each begins with a few experts,
+    and the balance needs its time."""
+    before = {router.name: math.exp(router.usage_entropy) for router in reports[0].routers}
+    spreading = {
+        router.name
+        for router in reports[-1].routers
+        if math.exp(router.usage_entropy) > SPREADS * before.get(router.name, math.inf)
+    }
+    return [
+        report.model_copy(
+            update={"routers": tuple(r for r in report.routers if r.name not in spreading)}
+        )
+        for report in reports
+    ]
 
 
 def _heard(report: ExpertReport) -> ExpertReport:
