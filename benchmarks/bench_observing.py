@@ -1,7 +1,7 @@
 """What it costs that a training shows of itself what the diagnostics need.
 
 Four trainings on the CPU (the Runner's toy, the demo's MD-FED, the tiny MoE RT-DETR, a tiny
-YOLO) of 200 to 1,000 steps in epochs of 20, each validated after every epoch, with the default
+YOLO) of 600 to 1,000 steps in epochs of 20, each validated after every epoch, with the default
 ``diagnostics`` and, with ``--rounds``, with ``observe: false`` in turns whose order changes from
 round to round (on, off, off, on, ...). In CPU seconds of this process, which trains without
 loader processes:
@@ -172,20 +172,20 @@ def toy(folder: Path) -> tuple[Any, TrainConfig]:
 
 
 def mdfed(folder: Path) -> tuple[Any, TrainConfig]:
-    """The demo's healthy run."""
+    """The demo's healthy run, for 30 epochs (600 steps), as it takes to converge."""
     data = write_spotting(folder / "rallies")
     demo = Path(__file__).parents[1] / "configs/demo/rallies.yaml"
     settings = yaml.safe_load(demo.read_text(encoding="utf-8"))
-    return MdFedTrainer, MdFedConfig.model_validate(settings | {"data": data})
+    return MdFedTrainer, MdFedConfig.model_validate(settings | {"data": data, "epochs": 30})
 
 
 def moe(folder: Path) -> tuple[Any, TrainConfig]:
-    """Ten epochs of 80 scenes."""
+    """Thirty epochs of 80 scenes."""
     data = write_traffic(
         folder / "traffic", frames=100, size=(192, 128), shares={"train": 0.8, "val": 0.2}
     )
     settings = {
-        "data": data, "device": "cpu", "epochs": 10,
+        "data": data, "device": "cpu", "epochs": 30,
         "model": {"preset": "tiny", "image_size": [64, 96], "queries": 10},
         "moe": {"experts": "B", "hidden": 32},
         "runner": {"batch": 4, "workers": 0, "clip": 0.5, "schedule": {"warmup_steps": 20}},
