@@ -19,7 +19,9 @@ from tests.support.shapes import write_architecture, write_dataset
 
 ROOT = Path(__file__).parents[2]
 SCENES = "--set data=traffic --set epochs=1 --set runner.schedule.warmup_steps=2"
-CLIPS = "--set data=clips --set epochs=1 --set clips.per_epoch=16"
+CLIPS = (
+    "--set data=clips --set epochs=1 --set clips.per_epoch=16 --set runner.schedule.warmup_steps=1"
+)
 SHORTER = {
     "epochs=20": "epochs=2",
     "--trials 20": "--trials 2",
