@@ -29,7 +29,9 @@ class SpotPredictor:
     def predict(
         self, clips: "Sequence[Path | NDArray[np.uint8]]", conf: float = 0.25
     ) -> list[list[Spot]]:
-        """Events with p_event of at least ``conf`` by raw frame, in time's order.
+        """Events by raw frame, in time's order; ``conf`` is the threshold of their decoding.
+
+        A score is p_event averaged over windows before suppression, and may lie below it.
 
         Raises ValueError for what is no skeleton file.
         """
