@@ -9,6 +9,9 @@ from backend.core.records import Record
 Severity = Literal["info", "warning", "error", "stop"]
 """``error``: the run will not give a useful model as it is; ``stop``: going on is a waste."""
 
+Sure = Literal["proven", "likely", "possible"]
+"""How well the evidence supports a cause."""
+
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "stop")
 
 Value = bool | int | float | str | None
@@ -63,7 +66,7 @@ class DiagnosticFinding(Record):
     severity: Severity
     headline: str
     cause: str = ""
-    sure: Literal["proven", "likely", "possible"] = "likely"
+    sure: Sure = "likely"
     step: int | None = None
     evidence: tuple[Fact, ...] = ()
     curves: tuple[Shown, ...] = ()

@@ -138,8 +138,8 @@ class Baselines(Record):
 
 
 class DataSurvey(Record):
-    """The data before the first step. ``shared``: split pair (``train+val``) to what lies in both,
-    the first five."""
+    """The data before the first step. ``shared``: split pair (``train+val``) to what lies in
+    both."""
 
     inputs: tuple[InputCensus, ...] = ()
     quality: tuple[InputQuality, ...] = ()

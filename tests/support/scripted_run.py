@@ -167,11 +167,16 @@ def write_events(work: WorkDir, events: Sequence[Event], first: int = 0) -> list
 
 def log_run(home: Home, key: str, **facts: str) -> WorkDir:
     """A whole run in its work directory and in MLflow."""
+    work = make_work(home, key, **facts)  # type: ignore[arg-type]
+    return log_events(home, work, all_events(work))
+
+
+def log_events(home: Home, work: WorkDir, events: Sequence[Event]) -> WorkDir:
+    """These events in a work directory and in MLflow."""
     from backend.tracking.writer import MlflowSink
 
-    work = make_work(home, key, **facts)  # type: ignore[arg-type]
     sink = MlflowSink(home, work.path)
-    for envelope in write_events(work, all_events(work)):
+    for envelope in write_events(work, events):
         sink.receive(envelope)
     sink.close()
     return work

@@ -1,10 +1,10 @@
 """What a rule is: evidence in, finding out. One rule per file."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from backend.analysis.diagnostics.evidence import Evidence
-from backend.core.diagnosis import Fact, Severity, Shown, Value
+from backend.core.diagnosis import Fact, Severity, Shown, Sure, Value
 from backend.core.trainer import Role
 
 
@@ -37,7 +37,7 @@ class Fired:
     headline: str
     advice: Advice
     cause: str = ""
-    sure: str = "likely"
+    sure: Sure = "likely"
     evidence: tuple[Fact, ...] = ()
     curves: tuple[Shown, ...] = ()
     step: int | None = None
@@ -77,4 +77,4 @@ class Rule:
     source: str
     example: str
     confirm: int = 2
-    explains: tuple[str, ...] = field(default_factory=tuple)
+    explains: tuple[str, ...] = ()

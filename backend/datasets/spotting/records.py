@@ -1,6 +1,6 @@
 """Event spotting data as our trainers take it. No torch."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -81,4 +81,4 @@ class Skeleton:
     score: NDArray[np.float32]
     image: tuple[int, int]
     present: tuple[bool, bool] = (True, True)
-    notes: tuple[str, ...] = field(default_factory=tuple)
+    notes: tuple[str, ...] = ()

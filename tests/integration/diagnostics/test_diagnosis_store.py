@@ -25,9 +25,8 @@ from backend.tracking.client import connect, find_runs
 from backend.tracking.home import Home
 from backend.tracking.replay import replay
 from backend.tracking.store import MlflowStore
-from backend.tracking.writer import MlflowSink
 from tests.support.memory_store import MemoryStore
-from tests.support.scripted_run import make_work, started, write_events
+from tests.support.scripted_run import log_events, make_work, started
 
 KEY = "20260101-000000-toy-0001"
 PLAIN = "20260102-000000-toy-0002"
@@ -68,12 +67,7 @@ EVIDENCE = (started(), SURVEYED, probed(4), probed(8), DONE)
 
 
 def log(home: Home, told: Sequence[Event], key: str = KEY) -> WorkDir:
-    work = make_work(home, key)
-    sink = MlflowSink(home, work.path)
-    for envelope in write_events(work, told):
-        sink.receive(envelope)
-    sink.close()
-    return work
+    return log_events(home, make_work(home, key), told)
 
 
 def artifacts(home: Home) -> Path:

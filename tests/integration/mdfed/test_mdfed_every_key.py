@@ -2,16 +2,14 @@
 
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from pydantic import BaseModel
 
-from backend.core.errors import AssayError
 from backend.datasets.spotting import SpottingSplit
 from backend.nn.finetune.weights import save_weights
 from backend.trainers.mdfed.checkpoint import facts_of
@@ -20,6 +18,7 @@ from backend.trainers.mdfed.evaluation import judge, read_split
 from backend.trainers.mdfed.learner import Learner
 from backend.trainers.mdfed.spec import MdFedConfig
 from backend.trainers.mdfed.training import build
+from tests.support.every_key import Options, Outcome, filled, keys, outcome
 
 STAGE_1: Mapping[str, object] = {}
 CONTEXT = {"model.context": True}
@@ -94,24 +93,17 @@ def test_each_key_has_an_effect_or_is_refused(
     key: str, few: MdFedConfig, files: dict[str, str], known: dict[str, Any], tmp_path: Path
 ) -> None:
     base, value = CHANGES[key]
-    before, after = (
-        {name: files.get(str(given), given) for name, given in each.items()}
-        for each in (base, {**base, key: value})
-    )
-    usual = known.get(repr(before)) or outcome(few, before, tmp_path)
+    before, after = filled(base, files), filled({**base, key: value}, files)
+
+    def come_to(options: Options) -> Outcome:
+        return outcome(lambda: effects(few.replace(options), tmp_path))
+
+    usual = known.get(repr(before)) or come_to(before)
     known[repr(before)] = usual
     assert not isinstance(usual, str), usual
-    changed = outcome(few, after, tmp_path)
+    changed = come_to(after)
     assert changed != usual
     assert isinstance(changed, str) == (key in REFUSED), changed
-
-
-def outcome(few: MdFedConfig, options: dict[str, object], work: Path) -> list[object] | str:
-    """What a config comes to, or the sentence it is refused with."""
-    try:
-        return effects(few.replace(options), work)
-    except (AssayError, ValueError) as error:
-        return str(error)
 
 
 def effects(config: MdFedConfig, work: Path) -> list[object]:
@@ -145,12 +137,3 @@ def answers(config: MdFedConfig, learner: Learner, val: SpottingSplit) -> object
     return [[clip.found.frames.tolist() for clip in found.clips],
             [clip.scores.tolist() for clip in found.clips if clip.scores is not None],
             found.evidence.scores().metrics]  # fmt: skip
-
-
-def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from keys(inner, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"

@@ -1,15 +1,12 @@
 """Each key of the config changes what is trained or answered, or is refused."""
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from pydantic import BaseModel
 
-from backend.core.errors import AssayError
 from backend.datasets import read_split
 from backend.nn.finetune.weights import save_weights
 from backend.runner.training import Point
@@ -22,6 +19,7 @@ from backend.trainers.moe_rtdetr.learner import Learner, make_learner
 from backend.trainers.moe_rtdetr.parts import rates_of
 from backend.trainers.moe_rtdetr.spec import LanguageConfig, MoeRtDetrConfig
 from backend.trainers.moe_rtdetr.training import build
+from tests.support.every_key import Options, Outcome, filled, keys, outcome
 
 CUSTOM: dict[str, object] = {
     "moe.experts": "custom",
@@ -130,24 +128,15 @@ def test_each_key_has_an_effect_or_is_refused(
     tmp_path: Path,
 ) -> None:
     base, value = CHANGES[key]
-    changed = base | {key: value}
-    before, after = (
-        {name: files.get(str(v), v) for name, v in each.items()} for each in (base, changed)
-    )
-    usual = known.get(repr(before)) or outcome(smallest, before, tmp_path)
+    before, after = filled(base, files), filled({**base, key: value}, files)
+
+    def come_to(options: Options) -> Outcome:
+        return outcome(lambda: effects(smallest.replace(SMALL_GATE | options), tmp_path))
+
+    usual = known.get(repr(before)) or come_to(before)
     known[repr(before)] = usual
     assert not isinstance(usual, str), usual
-    assert outcome(smallest, after, tmp_path) != usual
-
-
-def outcome(
-    smallest: MoeRtDetrConfig, options: dict[str, object], work: Path
-) -> list[object] | str:
-    """What a config comes to, or the sentence it is refused with."""
-    try:
-        return effects(smallest.replace(SMALL_GATE | options), work)
-    except (AssayError, ValueError) as error:
-        return str(error)
+    assert come_to(after) != usual
 
 
 def effects(config: MoeRtDetrConfig, work: Path) -> list[object]:
@@ -173,12 +162,3 @@ def effects(config: MoeRtDetrConfig, work: Path) -> list[object]:
     answers = look(learner, val, Ask.of(config))
     return [start, groups, training.parts.frozen, batch.prompts,
             batch.images.sum().item(), loss, biases, answers]  # fmt: skip
-
-
-def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from keys(inner, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"

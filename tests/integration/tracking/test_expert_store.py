@@ -28,6 +28,7 @@ from backend.tracking.writer import MlflowSink
 from tests.support.expert_reports import report, router
 from tests.support.memory_store import MemoryStore
 from tests.support.scripted_run import (
+    log_events,
     log_run,
     make_work,
     save_checkpoint,
@@ -56,12 +57,7 @@ def told(found: Sequence[ExpertReport], *, final: bool = True) -> list[Event]:
 
 
 def log(home: Home, events: Sequence[Event], key: str = KEY) -> WorkDir:
-    work = make_work(home, key)
-    sink = MlflowSink(home, work.path)
-    for envelope in write_events(work, events):
-        sink.receive(envelope)
-    sink.close()
-    return work
+    return log_events(home, make_work(home, key), events)
 
 
 def folder(home: Home) -> Path:
@@ -153,10 +149,7 @@ def test_the_metrics_of_experts_are_bound_to_their_checkpoint(home: Home) -> Non
         CheckpointSaved(checkpoint=saved, best=True),
         RunFinished(status="finished"),
     ]
-    sink = MlflowSink(home, work.path)
-    for envelope in write_events(work, events):
-        sink.receive(envelope)
-    sink.close()
+    log_events(home, work, events)
     (run_id,) = find_runs(connect(home), "training", run=KEY)
     (model,) = find_models(connect(home), run_id)
     bound = {metric.key: (metric.value, metric.step) for metric in model.metrics}
