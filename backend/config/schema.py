@@ -59,6 +59,7 @@ class TrainConfig(Section):
     seed: int = Field(0, ge=0)
     device: str = Field("auto", description="cpu, cuda:0, or auto: the first GPU, else the CPU.")
     epochs: int = Field(50, ge=1)
+    tensorboard: bool = Field(False, description="Also write TensorBoard's event files.")
     freeze: FreezeConfig = FreezeConfig()
     diagnostics: DiagnosticsConfig = DiagnosticsConfig()
 

@@ -23,6 +23,9 @@ from backend.core.records import Checkpoint, DatasetInput, EvalReport, MetricSpe
 Setting = bool | int | str | tuple[int, ...]
 """A value of a config: a number, a switch, a name, or the sides of an image."""
 
+Order = Literal["batch", "cache"]
+"""What memory's ladder gives up first: the batch, or what holds images in the host's memory."""
+
 METRIC_KEY = re.compile(r"[a-z]+(/[A-Za-z0-9_.\-]+)+")
 
 
@@ -198,7 +201,8 @@ class Recovered(Record):
     ``attempt`` counts from 1, the one that was given up; ``step`` is how many optimizer steps
     it had done, None if its process died without a word. ``kind`` is the memory: of the device
     or the host. ``requested`` and ``effective`` have the same config keys: what was asked for,
-    and what is trained with from here. ``skipped`` names the rungs with nothing to give.
+    and what is trained with from here. ``skipped`` names the rungs with nothing to give;
+    ``order`` is what was given up first.
     """
 
     type: Literal["Recovered"] = "Recovered"
@@ -211,6 +215,53 @@ class Recovered(Record):
     requested: dict[str, Setting]
     effective: dict[str, Setting]
     skipped: tuple[str, ...] = ()
+    order: Order = "batch"
+
+
+class GpuSample(Record):
+    """A GPU over a window of time: mean ``utilization`` (percent) and ``power`` (watts), highest
+    ``memory`` in use and its ``total`` (bytes), highest ``temperature`` (degrees Celsius). What
+    the card does not tell is None, never 0."""
+
+    index: int
+    name: str | None = None
+    utilization: float | None = None
+    memory: int | None = None
+    total: int | None = None
+    power: float | None = None
+    temperature: float | None = None
+
+
+class HardwareSampled(Record):
+    """What the machine did since the event before, seen by the parent of the training process.
+
+    ``step`` is the optimizer step that it had heard of last; ``samples`` how often it looked, and
+    ``seconds`` what that took it, on average. ``cpu`` is the mean load of the training process
+    and its loaders in percent of one core, ``rss`` their highest resident memory, ``memory`` and
+    ``total`` the highest use and the size of the host's memory (of its container's, if that is
+    limited); bytes. What is not known is None.
+    """
+
+    type: Literal["HardwareSampled"] = "HardwareSampled"
+    step: int
+    samples: int
+    seconds: float
+    gpus: tuple[GpuSample, ...] = ()
+    cpu: float | None = None
+    rss: int | None = None
+    memory: int | None = None
+    total: int | None = None
+
+
+class FileSaved(Record):
+    """A file that the run leaves for people and their tools; ``path`` is relative to the work
+    directory. ``facts`` say what was checked of it."""
+
+    type: Literal["FileSaved"] = "FileSaved"
+    path: str
+    kind: str
+    sha256: str
+    facts: dict[str, bool | int | float | str] = Field(default_factory=dict)
 
 
 class RunFinished(Record):
@@ -240,6 +291,8 @@ Event = Annotated[
     | Evaluated
     | Noted
     | Recovered
+    | HardwareSampled
+    | FileSaved
     | DataSurveyed
     | MovementObserved
     | PredictionsObserved

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from pydantic import BaseModel, Field
 
 from backend.core.events import Event
+from backend.core.knobs import Knobs
 from backend.core.records import EvalReport, MetricSpec, Record
 
 if TYPE_CHECKING:
@@ -47,6 +48,36 @@ class EvalRequest(Record):
     split: str
     out: str
     known: tuple[EvalReport, ...] = ()
+
+
+class ExportRequest(Record):
+    """Write ``checkpoint`` as ``format`` to the file ``out``. ``data`` is the dataset file on
+    whose ``val`` split both are scored; empty: only their outputs are compared."""
+
+    checkpoint: str
+    format: str
+    out: str
+    data: str = ""
+
+
+class ExportReport(Record):
+    """A checkpoint in another format, and how far it answers alike.
+
+    ``difference`` is the highest absolute difference of the raw outputs on the same input;
+    ``metrics`` those of the exported file and ``reference`` those of the checkpoint, both scored
+    now (empty without data). ``facts`` are the format's own: opset, input and output shapes.
+    """
+
+    checkpoint: str
+    format: str
+    path: str
+    sha256: str
+    bytes: int
+    difference: float | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
+    reference: dict[str, float] = Field(default_factory=dict)
+    facts: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 class Conditions(Record):
@@ -135,6 +166,12 @@ class Trainer(Protocol):
     def predictor(self, checkpoint: Path) -> Predictor | ClipPredictor: ...
 
 
+class Exporter(Protocol):
+    """A trainer whose ``TrainerSpec.exports`` is not empty."""
+
+    def export(self, request: ExportRequest) -> ExportReport: ...
+
+
 Role = Literal[
     "lr",
     "warmup",
@@ -165,7 +202,11 @@ class TrainerSpec:
     left out when they are used. ``entry`` is ``module:Class`` of the trainer; ``preload`` the
     modules that make its start slow; ``strategies`` maps each freezing strategy to what it
     trains; ``headline`` is the metric name that ranks checkpoints, ``primary`` the one that
-    decides a comparison.
+    decides a comparison. ``knobs`` are the keys that the machine may change; ``licenses`` the
+    terms of what it is built on, where they reach further than ours; ``columns`` are those of
+    ``results.csv`` after ``epoch``, each with the metric key that it holds.
+    ``exports`` are the formats that ``export`` writes, each with the packages that it needs;
+    ``fast`` makes of a config (dotted keys) and a tier what a short first training changes.
     """
 
     kind: str
@@ -181,3 +222,8 @@ class TrainerSpec:
     checkpoint_suffixes: tuple[str, ...] = (".safetensors",)
     pip_requirements: tuple[str, ...] = ()
     levers: Mapping[Role, tuple[str, ...]] = field(default_factory=dict)
+    knobs: Knobs | None = None
+    licenses: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    exports: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fast: Callable[[Mapping[str, str], str], dict[str, object]] | None = None

@@ -4,8 +4,8 @@ smaller images, no cache, fewer loader processes; each until its floor. Pure."""
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from backend.core.events import Setting
-from backend.hardware.knobs import Knobs
+from backend.core.events import Order, Setting
+from backend.core.knobs import Knobs
 
 Settings = Mapping[str, Setting]
 """Settings by config key."""
@@ -21,19 +21,19 @@ class Rung:
 
 
 def step_down(
-    requested: Settings, effective: Settings, knobs: Knobs, host: bool = False
+    requested: Settings, effective: Settings, knobs: Knobs, order: Order = "batch"
 ) -> Rung | None:
     """The next rung below ``effective``, or None at the ladder's end; ``requested`` is what the
     floors are measured by.
 
-    ``host``: memory of the machine ran out, not of a GPU; what holds images there (cache,
-    loader processes) is then given up first.
+    ``order`` "cache": what holds images in the machine's memory (cache, loader processes) is
+    given up first; for a lack of that memory, not of a GPU's.
     """
     image = {"batch": _batch, "images": _size}
     memory = {"cache": _cache, "workers": _workers}
-    order = memory | image if host else image | memory
+    rungs = memory | image if order == "cache" else image | memory
     skipped: list[str] = []
-    for name, rung in order.items():
+    for name, rung in rungs.items():
         change = rung(requested, effective, knobs)
         if change:
             told = [f"{key} {_text(effective[key])} -> {_text(v)}" for key, v in change.items()]

@@ -11,10 +11,10 @@ from typing import Literal
 from pydantic import ValidationError
 
 from backend.core.errors import StoreError, TrainingError
-from backend.core.events import Recovered, Setting
+from backend.core.events import Order, Recovered, Setting
+from backend.core.knobs import Knobs
 from backend.core.records import Record
 from backend.core.workdir import write_atomic
-from backend.hardware.knobs import Knobs
 from backend.hardware.ladder import step_down
 from backend.hardware.memory import Shortage
 
@@ -71,23 +71,28 @@ def note_death(work_dir: Path, shortage: Shortage) -> bool:
     return True
 
 
+def exhausted(memo: Memo, shortage: Shortage, end: str) -> TrainingError:
+    """Why there is no further attempt."""
+    tried = "; ".join(f"{r.action}" for r in memo.recovered) or "nothing was left to lower"
+    return TrainingError(
+        f"memory ran out ({shortage.cause}), and {end}; tried: {tried}; use a smaller model or a "
+        "machine with more memory"
+    )
+
+
 def stepped_down(
     memo: Memo,
     requested: Mapping[str, Setting],
     knobs: Knobs,
     shortage: Shortage,
     where: tuple[Phase, int | None] = ("unknown", None),
-    host_first: bool = False,
+    order: Order = "batch",
 ) -> Memo:
     """The memo of the next attempt. Raises TrainingError at the ladder's end."""
     planned = {**requested, **(memo.planned or {})}
-    rung = step_down(planned, {**planned, **memo.overrides}, knobs, host_first)
+    rung = step_down(planned, {**planned, **memo.overrides}, knobs, order)
     if rung is None:
-        tried = "; ".join(f"{r.action}" for r in memo.recovered) or "nothing was left to lower"
-        raise TrainingError(
-            f"memory ran out ({shortage.cause}), and the run is as small as it may be; tried: "
-            f"{tried}; use a smaller model or a machine with more memory"
-        )
+        raise exhausted(memo, shortage, "the run is as small as it may be")
     phase, step = where
     told = Recovered(
         attempt=len(memo.recovered) + 1,
@@ -99,5 +104,6 @@ def stepped_down(
         requested=dict(requested),
         effective=rung.settings,
         skipped=rung.skipped,
+        order=order,
     )
     return memo.model_copy(update={"recovered": (*memo.recovered, told), "died": None})

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from backend.config.hardware import TierName
 from backend.core.errors import ConfigError
 from backend.core.events import Setting
+from backend.core.knobs import Knobs
 from backend.core.records import Record
-from backend.hardware.knobs import Knobs
 from backend.hardware.machine import GIB, Gpu, Machine
 
 NOMINAL = 0.04
@@ -14,6 +14,10 @@ NOMINAL = 0.04
 
 ENOUGH_FREE = 0.8
 """Of the tier's lower bound; with less free memory, the next tier down."""
+
+
+AUTO = "auto"
+"""A model that the tier is to choose."""
 
 
 class Tier(Record):
@@ -80,9 +84,14 @@ def _least_free(gpus: Sequence[Gpu]) -> int | None:
 
 
 def scaled(
-    requested: Mapping[str, Setting], knobs: Knobs, tier: Tier, cores: int
+    requested: Mapping[str, Setting],
+    knobs: Knobs,
+    tier: Tier,
+    cores: int,
+    keep: Sequence[str] = (),
 ) -> dict[str, Setting]:
-    """The settings that a tier asks for, by config key: those that ``knobs`` has.
+    """The settings that a tier asks for, by config key: those that ``knobs`` has, but for
+    ``keep``; and the model, where that is ``auto``.
 
     ``cores`` are those of one training process: it has no more loader processes than others.
     """
@@ -95,6 +104,9 @@ def scaled(
     if knobs.size:
         side = knobs.size.tiers.get(tier.name, tier.size)
         asked[knobs.size.key] = knobs.size.scaled(requested[knobs.size.key], side)
+    asked = {key: value for key, value in asked.items() if key not in keep}
+    if knobs.model and requested[knobs.model] == AUTO:
+        asked[knobs.model] = knobs.models[tier.name]
     return asked
 
 

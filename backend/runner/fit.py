@@ -19,9 +19,9 @@ from backend.core.events import (
 from backend.core.evidence import TrainingPlan
 from backend.core.records import Direction
 from backend.core.trainer import Emit, StopSignal, TrainOutcome
+from backend.hardware.attempts import ALONE, Part, Where, noticing
 from backend.nn.finetune.freezing import Snapshot
 from backend.nn.finetune.resuming import full_disk_explained
-from backend.runner.attempts import ALONE, Part, Where, noticing
 from backend.runner.checkpoints import Keeper
 from backend.runner.device import environment, resolve_device
 from backend.runner.distributed import joined, world_size

@@ -5,34 +5,51 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast
 
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from backend.config.schema import TrainConfig
 from backend.core.errors import AssayError, ConfigError, TrainingError
 from backend.core.events import Event
+from backend.core.knobs import Knobs
 from backend.core.trainer import Emit, StopSignal, TrainOutcome
-from backend.hardware.knobs import Knobs
-from backend.hardware.memory import death, kernel_kills
-from backend.runner.attempts import (
+from backend.hardware.attempts import (
     ALONE,
     Attempts,
-    Build,
-    C,
     MemoryRanOutError,
     Part,
+    Scalable,
+    Site,
     Where,
     noticing,
-    release,
 )
+from backend.hardware.estimate import Need
+from backend.hardware.memory import death, kernel_kills
+from backend.nn.releasing import release
+from backend.runner.config import RunnerConfig
+from backend.runner.device import resolve_device
+from backend.runner.estimate import needed
 from backend.runner.fit import fit
+from backend.runner.training import Training
 
 SILENCE = object()
+
+
+class Runnable(Scalable, Protocol):
+    """A trainer's config (a ``TrainConfig``) with the sections that this seam reads."""
+
+    @property
+    def runner(self) -> RunnerConfig: ...
+
+
+C = TypeVar("C", bound=Runnable)
+Build = Callable[[C, Path], Training]
 
 
 def train(
@@ -56,15 +73,23 @@ def train(
                 "(runner.processes)"
             )
         return _fit(build, config, ALONE, (emit, stop, work_dir))
-    attempts = Attempts(build, config, work_dir, knobs)
-    while True:
-        start = _fit if config.runner.processes == 1 else _launch
-        try:
-            return start(build, attempts.config, attempts.part(), (emit, stop, work_dir))
-        except MemoryRanOutError as error:
-            ran_out = error.shortage, error.where
-        release()  # only now: the exception held the frames, and they the tensors
-        attempts.step_down(*ran_out)
+    start = _fit if config.runner.processes == 1 else _launch
+
+    def attempt(effective: C, part: Part) -> TrainOutcome:
+        return start(build, effective, part, (emit, stop, work_dir))
+
+    def need(effective: C) -> Need:
+        return needed(build(effective, work_dir))
+
+    return Attempts(config, work_dir, knobs, _site(config), need).run(attempt, release)
+
+
+def _site(config: Runnable) -> Site:
+    processes = config.runner.processes
+    device = resolve_device(cast(TrainConfig, config).device, processes)
+    if device.type != "cuda":
+        return Site((), processes)
+    return Site(tuple(range(processes)) if processes > 1 else (device.index or 0,), processes)
 
 
 def _fit(

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from backend.core.errors import CheckpointError
+from backend.hardware.attempts import Where
 from backend.nn.finetune.freezing import statistics
-from backend.runner.attempts import Where
 from backend.runner.data import Stream
 from backend.runner.distributed import Ranks
 from backend.runner.ema import Ema

@@ -25,6 +25,7 @@ from backend.config.hardware import HardwareConfig
 from backend.config.schema import FreezeConfig, TrainConfig
 from backend.core.digest import sha256
 from backend.core.events import Event
+from backend.core.knobs import Knobs, Size
 from backend.core.records import DatasetInput, EvalReport, MetricSpec
 from backend.core.trainer import (
     Conditions,
@@ -35,7 +36,6 @@ from backend.core.trainer import (
     TrainerSpec,
     TrainOutcome,
 )
-from backend.hardware.knobs import Knobs, Size
 from backend.nn.finetune.weights import load_weights
 from backend.runner.config import RunnerConfig
 from backend.runner.processes import train

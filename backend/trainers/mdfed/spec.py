@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from backend.config.hardware import HardwareConfig
 from backend.config.schema import DataPath, FreezeConfig, Section, TrainConfig
+from backend.core.knobs import Knobs
 from backend.core.records import MetricSpec
 from backend.core.trainer import TrainerSpec
 from backend.runner.config import RunnerConfig
@@ -147,6 +148,10 @@ class MdFedConfig(TrainConfig):
         return self
 
 
+KNOBS = Knobs()
+"""What the machine may change: batch and loader processes. Shorter windows would be another
+task, with other baselines."""
+
 SPEC = TrainerSpec(
     kind="mdfed",
     title="MD-FED: fine-grained event spotting from skeletons",
@@ -176,4 +181,5 @@ SPEC = TrainerSpec(
         "validation_interval": ("runner.validation.interval",),
         "validation_begin": ("runner.validation.begin",),
     },
+    knobs=KNOBS,
 )

@@ -4,17 +4,12 @@ from pathlib import Path
 
 from backend.core.records import EvalReport
 from backend.core.trainer import Conditions, Emit, EvalRequest, StopSignal, TrainOutcome
-from backend.hardware.knobs import Knobs
 from backend.runner.processes import train
 from backend.trainers.mdfed.checkpoint import facts_at, read_checkpoint
 from backend.trainers.mdfed.evaluation import conditions, evaluate, read_split
 from backend.trainers.mdfed.predictor import SpotPredictor
-from backend.trainers.mdfed.spec import MdFedConfig
+from backend.trainers.mdfed.spec import KNOBS, MdFedConfig
 from backend.trainers.mdfed.training import build
-
-KNOBS = Knobs()
-"""What the machine may change: batch and loader processes. Shorter windows would be another
-task, with other baselines."""
 
 
 class MdFedTrainer:

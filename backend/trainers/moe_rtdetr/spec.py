@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from backend.config.hardware import HardwareConfig
 from backend.config.schema import DataPath, FreezeConfig, Section, TrainConfig
+from backend.core.knobs import Knobs, Size
 from backend.core.records import MetricSpec
 from backend.core.trainer import TrainerSpec
 from backend.runner.config import OptimizerConfig, RunnerConfig
@@ -216,6 +217,9 @@ class MoeRtDetrConfig(TrainConfig):
         return self
 
 
+KNOBS = Knobs(size=Size("model.image_size"))
+"""What the machine may change: batch, image size, loader processes."""
+
 SPEC = TrainerSpec(
     kind="moe_rtdetr",
     title="MoE RT-DETR: detection with routed experts",
@@ -237,6 +241,7 @@ SPEC = TrainerSpec(
         "validation_interval": ("runner.validation.interval",),
         "validation_begin": ("runner.validation.begin",),
     },
+    knobs=KNOBS,
     preload=("backend.trainers.moe_rtdetr.trainer",),
     pip_requirements=(
         *("torch", "torchvision", "transformers", "mmengine", "numpy", "pillow", "safetensors"),

@@ -5,7 +5,6 @@ from pathlib import Path
 from backend.core.records import EvalReport
 from backend.core.trainer import Conditions, Emit, EvalRequest, StopSignal, TrainOutcome
 from backend.datasets import DetectionSplit, read_split
-from backend.hardware.knobs import Knobs, Size
 from backend.runner.device import resolve_device
 from backend.runner.processes import train
 from backend.trainers.moe_rtdetr.checkpoint import classes_of, read_checkpoint
@@ -13,11 +12,8 @@ from backend.trainers.moe_rtdetr.evaluation import Ask, conditions
 from backend.trainers.moe_rtdetr.judging import evaluate
 from backend.trainers.moe_rtdetr.learner import restored
 from backend.trainers.moe_rtdetr.predictor import MoePredictor
-from backend.trainers.moe_rtdetr.spec import MoeRtDetrConfig
+from backend.trainers.moe_rtdetr.spec import KNOBS, MoeRtDetrConfig
 from backend.trainers.moe_rtdetr.training import build
-
-KNOBS = Knobs(size=Size("model.image_size"))
-"""What the machine may change: batch, image size, loader processes."""
 
 
 class MoeRtDetrTrainer:

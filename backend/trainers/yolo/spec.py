@@ -1,10 +1,14 @@
 """What the YOLO trainer can be told, and what it reports. No torch here."""
 
-from typing import Literal
+import re
+from collections.abc import Mapping
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from backend.config.hardware import HardwareConfig
 from backend.config.schema import DataPath, FreezeConfig, Section, TrainConfig
+from backend.core.knobs import Knobs, Size
 from backend.core.records import MetricSpec
 from backend.core.trainer import TrainerSpec
 
@@ -13,7 +17,17 @@ STRATEGIES = {
     "backbone": "the backbone is frozen; neck and head train",
     "backbone+neck": "backbone and neck are frozen; the whole detection head trains",
     "head-only": "everything is frozen but the head's output layers (a linear probe)",
+    "custom": "the modules of freeze.modules are frozen",
 }
+
+MODELS = {
+    "cpu": "yolov8n.pt",
+    "low": "yolov8s.pt",
+    "medium": "yolov8m.pt",
+    "high": "yolov8l.pt",
+    "workstation": "yolov8x.pt",
+}
+"""What ``model: auto`` means on a tier."""
 
 METRICS = (
     MetricSpec(name="mAP50-95", direction="maximize", description="COCO mAP, IoU 0.50 to 0.95"),
@@ -26,6 +40,25 @@ METRICS = (
     MetricSpec(name="dfl_loss", direction="minimize"),
     MetricSpec(name="l1_loss", direction="minimize", description="of models without DFL"),
 )
+
+
+class YoloFreezeConfig(FreezeConfig):
+    """``modules`` of the strategy ``custom``: a number n stands for the first n modules, as in
+    Ultralytics' ``freeze=n``; a text for a module by its place or name (``"4"``, ``"22.cv2"``).
+    """
+
+    modules: int | tuple[str, ...] = Field((), description="What the strategy 'custom' freezes.")
+    unfreeze_at: int | None = Field(
+        None, ge=1, description="After so many epochs nothing is frozen any more."
+    )
+
+    @model_validator(mode="after")
+    def _modules_are_for_custom(self) -> Self:
+        if (self.strategy == "custom") != bool(self.modules):
+            raise ValueError("'modules' is for the strategy 'custom', which needs it")
+        if self.unfreeze_at is not None and self.strategy == "full":
+            raise ValueError("'unfreeze_at': the strategy 'full' freezes nothing")
+        return self
 
 
 class OptimizerConfig(Section):
@@ -63,11 +96,36 @@ class AugmentConfig(Section):
     close_mosaic: int = Field(10, ge=0)
 
 
+class SyntheticConfig(Section):
+    """Dynamic copy-paste: images made while training, of cut-out objects pasted on backgrounds.
+
+    ``annotated_dir`` has images with YOLO labels beside them (boxes, polygons, or an alpha
+    channel) and their class names; ``backgrounds_dir`` any images. Without both folders it is
+    off. An epoch has ``ratio`` made images for each real one, so it takes more steps.
+    """
+
+    enabled: bool = Field(True, description="Paste, if there are folders to paste from.")
+    backgrounds_dir: DataPath | None = None
+    annotated_dir: DataPath | None = None
+    ratio: float = Field(2.0, ge=0, le=20, description="Made images per real image.")
+    max_objects: int = Field(4, ge=1, description="Most objects pasted into an image.")
+    scale: tuple[float, float] = Field((0.5, 1.5), description="Of a cut-out's own size.")
+    degrees: float = Field(15.0, ge=0, le=180, description="Rotation of a cut-out.")
+    max_hidden: float = Field(0.2, ge=0, lt=1, description="Of another object, by a paste.")
+    per_class: int = Field(500, ge=1, description="Most cut-outs kept of a class.")
+    ignore: tuple[str, ...] = Field((), description="Classes of annotated_dir to leave out.")
+    close: int = Field(0, ge=0, description="Last epochs with real images only.")
+
+
+Format = Literal["onnx", "ultralytics"]
+
+
 class YoloConfig(TrainConfig):
     """A fine-tuning of an Ultralytics detector.
 
-    ``model`` is a checkpoint of Assay (.safetensors), an Ultralytics .pt, or an architecture
-    (.yaml, trained from scratch). ``source`` is the dataset on which forgetting is measured.
+    ``model`` is a checkpoint of Assay (.safetensors), an Ultralytics .pt, an architecture
+    (.yaml, trained from scratch), or ``auto``: the one of the tier, with hardware.auto_scale.
+    ``source`` is the dataset on which forgetting is measured.
     """
 
     kind: Literal["yolo"] = "yolo"
@@ -92,12 +150,16 @@ class YoloConfig(TrainConfig):
     iou: float = Field(0.7, gt=0, lt=1, description="NMS threshold of evaluations.")
     max_det: int = Field(100, ge=1)
     threads: int = Field(1, ge=1, description="torch threads on the CPU.")
+    export: tuple[Format, ...] = Field((), description="Formats of the best checkpoint.")
+    freeze: YoloFreezeConfig = YoloFreezeConfig()
+    hardware: HardwareConfig = HardwareConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     augment: AugmentConfig = AugmentConfig()
+    synthetic: SyntheticConfig = SyntheticConfig()
 
     @field_validator("freeze")
     @classmethod
-    def _known_strategy(cls, freeze: FreezeConfig) -> FreezeConfig:
+    def _known_strategy(cls, freeze: YoloFreezeConfig) -> YoloFreezeConfig:
         if freeze.strategy not in STRATEGIES:
             raise ValueError(
                 f"unknown strategy '{freeze.strategy}'; choose one of {', '.join(STRATEGIES)}"
@@ -113,6 +175,45 @@ class YoloConfig(TrainConfig):
                 "callbacks; use parallel trials instead"
             )
         return device
+
+    @model_validator(mode="after")
+    def _a_tier_chooses_auto(self) -> Self:
+        if self.model == "auto" and not self.hardware.auto_scale:
+            raise ValueError("'model: auto' is for hardware.auto_scale: true, which it needs")
+        return self
+
+
+KNOBS = Knobs(
+    batch="batch",
+    accumulate=None,  # Ultralytics gathers gradients up to nbs by itself
+    smallest=2,  # batch norm on small maps
+    size=Size("imgsz"),
+    cache="cache",
+    workers="workers",
+    prefetch=None,
+    model="model",
+    models=MODELS,
+)
+"""What the machine may change."""
+
+FAST_EPOCHS = 10
+NAMED = re.compile(r"(yolov?\d+)[smlx](\.pt|\.yaml)")
+
+
+def fast(flat: Mapping[str, str], tier: str) -> dict[str, object]:
+    """A short first training, as the brief's --fast: fewer epochs, and the small model of the
+    same family where the config names one of a family; weights of one's own stay."""
+    changes: dict[str, object] = {
+        "epochs": FAST_EPOCHS,
+        "patience": 5,
+        "augment.close_mosaic": FAST_EPOCHS // 3,
+    }
+    size = "n" if tier == "cpu" else "s"
+    if flat["model"] == "auto":
+        changes["model"] = f"yolov8{size}.pt"
+    elif named := NAMED.fullmatch(flat["model"]):
+        changes["model"] = f"{named[1]}{size}{named[2]}"
+    return changes
 
 
 SPEC = TrainerSpec(
@@ -133,6 +234,19 @@ SPEC = TrainerSpec(
         "validation_interval": ("val_period",),
     },
     preload=("backend.trainers.yolo.trainer",),
+    knobs=KNOBS,
+    licenses={"ultralytics": "AGPL-3.0-only, or Ultralytics' enterprise licence"},
+    columns={
+        "box_loss": "train/box_loss",
+        "cls_loss": "train/cls_loss",
+        "dfl_loss": "train/dfl_loss",
+        "mAP50": "val/mAP50",
+        "mAP50-95": "val/mAP50-95",
+        "precision": "val/precision",
+        "recall": "val/recall",
+    },
+    exports={"onnx": ("onnx", "onnxslim", "onnxruntime"), "ultralytics": ()},
+    fast=fast,
     pip_requirements=(
         "torch",
         "torchvision",

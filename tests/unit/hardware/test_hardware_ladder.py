@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from backend.core.errors import StoreError, TrainingError
-from backend.hardware.knobs import Knobs, Size
+from backend.core.events import Order
+from backend.core.knobs import Knobs, Size
 from backend.hardware.ladder import Settings, step_down
 from backend.hardware.memory import Shortage
 from backend.hardware.recovery import FILE, Memo, note_death, read_memo, stepped_down, write_memo
@@ -18,9 +19,9 @@ ASKED: Settings = {
 SHORT = Shortage(kind="device", cause="OutOfMemoryError: CUDA out of memory")
 
 
-def all_actions(asked: Settings, knobs: Knobs, host: bool = False) -> list[str]:
+def all_actions(asked: Settings, knobs: Knobs, order: Order = "batch") -> list[str]:
     actions, now = [], asked
-    while rung := step_down(asked, now, knobs, host):
+    while rung := step_down(asked, now, knobs, order):
         actions.append(rung.action)
         now = rung.settings
     return actions
@@ -40,7 +41,7 @@ def test_the_order_is_batch_images_cache_workers() -> None:
 
 
 def test_memory_of_the_host_is_looked_for_where_it_is() -> None:
-    assert all_actions(ASKED, KNOBS, host=True) == CACHE + WORKERS + BATCH + IMAGES
+    assert all_actions(ASKED, KNOBS, order="cache") == CACHE + WORKERS + BATCH + IMAGES
 
 
 def test_rungs_with_nothing_to_give_are_named() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from backend.config.hardware import HardwareConfig
 from backend.core.errors import ConfigError
-from backend.hardware.knobs import Knobs, Size
+from backend.core.knobs import Knobs, Size
 from backend.hardware.machine import GIB, Gpu, Machine, survey
 from backend.hardware.tiers import TIERS, choose, scaled
 

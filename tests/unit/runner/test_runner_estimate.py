@@ -6,8 +6,9 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from backend.core.events import Setting
-from backend.hardware.knobs import Knobs
-from backend.runner.estimate import ABOVE, SHARE, Need, capped, needed
+from backend.core.knobs import Knobs
+from backend.hardware.estimate import ABOVE, SHARE, Need, capped
+from backend.runner.estimate import needed
 from tests.support.runner_toy import RunnerToyConfig, build
 from tests.support.toy import write_toy_data
 

@@ -49,7 +49,8 @@ class Knobs:
     ``accumulate`` is raised when ``batch`` falls, so that an optimizer step keeps its samples;
     without it the trainer sees to that itself, or not. ``smallest`` is the lowest batch (2
     where batch norm needs it). ``cache`` holds images in memory; off is False. ``batches``
-    gives the batch by tier, where that is not the usual one.
+    gives the batch by tier, where that is not the usual one, and ``models`` the model that a
+    tier takes where ``model`` says ``auto``.
     """
 
     batch: str = "runner.batch"
@@ -60,10 +61,13 @@ class Knobs:
     workers: str = "runner.workers"
     prefetch: str | None = "runner.prefetch"
     batches: Mapping[str, int] = field(default_factory=dict)
+    model: str | None = None
+    models: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def keys(self) -> tuple[str, ...]:
         """All that may change."""
         size = self.size.key if self.size else None
-        keys = (self.batch, self.accumulate, size, self.cache, self.workers, self.prefetch)
+        keys = (self.batch, self.accumulate, size, self.cache, self.workers, self.prefetch,
+                self.model)  # fmt: skip
         return tuple(key for key in keys if key is not None)

@@ -1,35 +1,27 @@
 """A training and what the machine has to say of it: scaled to its tier when it begins, and one
 step lower after each time that memory ran out."""
 
-import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar, cast
-
-import torch
 
 from backend.config.hardware import HardwareConfig
 from backend.config.schema import TrainConfig
 from backend.core.errors import TrainingError
 from backend.core.events import Event, Noted, Setting
-from backend.hardware.knobs import Knobs
+from backend.core.knobs import Knobs
+from backend.core.trainer import TrainOutcome
+from backend.hardware.estimate import Need, capped
 from backend.hardware.machine import survey
 from backend.hardware.memory import Shortage, diagnose, kernel_kills
-from backend.hardware.recovery import Phase, read_memo, stepped_down, write_memo
+from backend.hardware.recovery import Phase, exhausted, read_memo, stepped_down, write_memo
 from backend.hardware.tiers import choose, scaled
-from backend.runner.config import RunnerConfig
-from backend.runner.device import resolve_device
-from backend.runner.estimate import capped, needed
-from backend.runner.training import Training
 
 
 class Scalable(Protocol):
-    """A trainer's config (a ``TrainConfig``) with the two sections that this seam reads."""
-
-    @property
-    def runner(self) -> RunnerConfig: ...
+    """A trainer's config (a ``TrainConfig``) with the section that this module reads."""
 
     @property
     def hardware(self) -> HardwareConfig: ...
@@ -38,7 +30,15 @@ class Scalable(Protocol):
 
 
 C = TypeVar("C", bound=Scalable)
-Build = Callable[[C, Path], Training]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a run trains: the visible GPUs at ``gpus`` (empty: the CPU), by how many
+    processes."""
+
+    gpus: tuple[int, ...] = ()
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,7 @@ class MemoryRanOutError(TrainingError):
         self.where = where
 
     def __str__(self) -> str:
-        return (
-            f"out of memory ({self.shortage.cause}); lower runner.batch (and raise "
-            "runner.accumulate), or recompute activations (runner.checkpointing)"
-        )
+        return f"out of memory ({self.shortage.cause}); lower the batch"
 
 
 @contextmanager
@@ -92,21 +89,27 @@ def noticing(where: Where) -> Iterator[None]:
 
 
 class Attempts(Generic[C]):
-    """The attempts of one run. Raises ConfigError, StoreError, and TrainingError when the
-    process of the last one died for memory and nothing is left to lower."""
+    """The attempts of one run. ``needed`` measures what a config needs of a GPU's memory.
 
-    def __init__(self, build: Build[C], config: C, work_dir: Path, knobs: Knobs) -> None:
-        self._build = build
+    Raises ConfigError, StoreError, and TrainingError when the process of the last one died for
+    memory and nothing is left to lower.
+    """
+
+    def __init__(
+        self, config: C, work_dir: Path, knobs: Knobs, site: Site, needed: Callable[[C], Need]
+    ) -> None:
         self._asked = config
         self._work_dir = work_dir
-        self._knobs = knobs
+        self._knobs = _with_floor(knobs, config.hardware.smallest_size)
+        self._site = site
+        self._needed = needed
         self._events: list[Event] = []
         self._memo = read_memo(work_dir)
-        self._requested = _settings(config, knobs)
+        self._requested = settings_of(config, knobs)
         if config.hardware.auto_scale and self._memo.planned is None:
             self._plan()
         if self._memo.died:
-            self.step_down(self._memo.died, Where("unknown"))
+            self._step_down(self._memo.died, Where("unknown"))
 
     @property
     def config(self) -> C:
@@ -118,32 +121,53 @@ class Attempts(Generic[C]):
         }
         return self._asked.replace(dict(changed)) if changed else self._asked
 
-    def part(self) -> Part:
-        """What ``fit`` is to know; its events are told once."""
-        events, self._events = tuple(self._events), []
-        return Part(cast(TrainConfig, self._asked), events, self._memo.tier)
+    def run(
+        self, attempt: Callable[[C, Part], TrainOutcome], release: Callable[[], None]
+    ) -> TrainOutcome:
+        """The outcome of the first attempt for which memory lasts; ``release`` gives back what a
+        failed one held. Raises TrainingError at the ladder's end, or if that is not wanted."""
+        while True:
+            events, self._events = tuple(self._events), []
+            part = Part(cast(TrainConfig, self._asked), events, self._memo.tier)
+            try:
+                return attempt(self.config, part)
+            except MemoryRanOutError as error:
+                ran_out = error.shortage, error.where
+            release()  # only now: the exception held the frames, and they the tensors
+            self._step_down(*ran_out)
 
-    def step_down(self, shortage: Shortage, where: Where) -> None:
-        """Take the ladder's next rung. Raises TrainingError at its end, or if that is not
-        wanted."""
-        if not self._asked.hardware.recover:
+    def _step_down(self, shortage: Shortage, where: Where) -> None:
+        hardware = self._asked.hardware
+        if not hardware.recover:
             raise TrainingError(
-                f"{MemoryRanOutError(shortage, where)}; hardware.recover is false, so it ends here"
+                f"out of memory ({shortage.cause}); lower {self._knobs.batch}; "
+                "hardware.recover is false, so it ends here"
             )
-        spare = shortage.kind == "host" and self._device().type == "cuda"
+        spare = shortage.kind == "host" and bool(self._site.gpus)
+        order = hardware.recover_order
+        if order == "auto":
+            order = "cache" if spare else "batch"
+        if len(self._memo.recovered) + 1 >= hardware.max_attempts:
+            end = f"hardware.max_attempts is {hardware.max_attempts}"
+            raise exhausted(self._memo, shortage, end)
         self._memo = stepped_down(
-            self._memo, self._requested, self._knobs, shortage, (where.phase, where.step), spare
+            self._memo,
+            self._requested,
+            self._knobs,
+            shortage,
+            (where.phase, where.step),
+            order,
         )
         write_memo(self._work_dir, self._memo)
         self._events.append(self._memo.recovered[-1])
 
     def _plan(self) -> None:
         """Let the tier choose, within what memory is estimated to hold."""
-        machine, places = survey(), self._places()
+        machine, places, keep = survey(), self._site.gpus, self._asked.hardware.keep
         choice = choose(machine, self._asked.hardware.tier, places)
-        cores = max(machine.cores // self._asked.runner.processes, 1)
-        asked = scaled(self._requested, self._knobs, choice.tier, cores)
-        planned = asked if not places or choice.free is None else self._capped(asked, choice.free)
+        cores = max(machine.cores // self._site.processes, 1)
+        asked = scaled(self._requested, self._knobs, choice.tier, cores, keep)
+        planned = self._capped(asked, choice.free) if places else asked
         warnings = list(choice.warnings)
         if machine.visible and not places:
             warnings.append("there is a GPU, but this run trains on the CPU")
@@ -151,36 +175,21 @@ class Attempts(Generic[C]):
             batches = (asked[self._knobs.batch], planned[self._knobs.batch])
             warnings.append("the tier's batch is {}; by the estimate {} fit".format(*batches))
         told = ", ".join(f"{key} {self._requested[key]} -> {v}" for key, v in planned.items())
-        message = f"scaled to tier {choice.tier.name} ({choice.reason}): {told}"
+        message = f"scaled to tier {choice.tier.name} ({choice.reason}): {told or 'nothing'}"
         self._events.append(Noted(level="info", message=message))
         self._events += [Noted(level="warning", message=warning) for warning in warnings]
         self._memo = self._memo.model_copy(update={"tier": choice.tier.name, "planned": planned})
         write_memo(self._work_dir, self._memo)
 
-    def _capped(self, asked: dict[str, Setting], free: int) -> dict[str, Setting]:
-        training = self._build(self._asked.replace(dict(asked)), self._work_dir)
-        return capped(asked, self._requested, self._knobs, needed(training), free)
-
-    def _places(self) -> tuple[int, ...]:
-        """The visible GPUs that it trains on."""
-        device, processes = self._device(), self._asked.runner.processes
-        if device.type != "cuda":
-            return ()
-        return tuple(range(processes)) if processes > 1 else (device.index or 0,)
-
-    def _device(self) -> torch.device:
-        name = cast(TrainConfig, self._asked).device
-        return resolve_device(name, self._asked.runner.processes)
+    def _capped(self, asked: dict[str, Setting], free: int | None) -> dict[str, Setting]:
+        """A batch that a person insists on is not lowered before it is tried."""
+        if free is None or self._knobs.batch not in asked:
+            return asked
+        need = self._needed(self._asked.replace(dict(asked)))
+        return capped(asked, self._requested, self._knobs, need, free)
 
 
-def release() -> None:
-    """Give back what a failed attempt held."""
-    gc.collect()
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.empty_cache()
-
-
-def _settings(config: Any, knobs: Knobs) -> dict[str, Setting]:
+def settings_of(config: Any, knobs: Knobs) -> dict[str, Setting]:
     """The config's values under the keys that the machine may change."""
     found: dict[str, Setting] = {}
     for key in knobs.keys:
@@ -189,3 +198,9 @@ def _settings(config: Any, knobs: Knobs) -> dict[str, Setting]:
             value = getattr(value, name)
         found[key] = value
     return found
+
+
+def _with_floor(knobs: Knobs, floor: int | None) -> Knobs:
+    if floor is None or knobs.size is None:
+        return knobs
+    return replace(knobs, size=replace(knobs.size, floor=floor))
