@@ -12,24 +12,38 @@ from backend.config.schema import TrainConfig
 from backend.core.errors import TrainingError
 from backend.core.events import Event, Noted, Setting
 from backend.core.knobs import Knobs
-from backend.core.trainer import TrainOutcome
+from backend.core.trainer import StopSignal, TrainOutcome
+from backend.core.workdir import WorkDir
 from backend.hardware.estimate import Need, capped
-from backend.hardware.machine import survey
+from backend.hardware.machine import GIB, Machine, survey
 from backend.hardware.memory import Shortage, diagnose, kernel_kills
-from backend.hardware.recovery import Phase, exhausted, read_memo, stepped_down, write_memo
+from backend.hardware.recovery import (
+    Death,
+    Memo,
+    Phase,
+    exhausted,
+    read_memo,
+    stepped_down,
+    write_memo,
+)
 from backend.hardware.tiers import choose, scaled
 
 
-class Scalable(Protocol):
-    """A trainer's config (a ``TrainConfig``) with the section that this module reads."""
-
-    @property
-    def hardware(self) -> HardwareConfig: ...
+class Changeable(Protocol):
+    """A trainer's config (a ``TrainConfig``)."""
 
     def replace(self, overrides: dict[str, object], /) -> Self: ...
 
 
+class Scalable(Changeable, Protocol):
+    """One with the section that this module reads."""
+
+    @property
+    def hardware(self) -> HardwareConfig: ...
+
+
 C = TypeVar("C", bound=Scalable)
+Asked = TypeVar("Asked", bound=Changeable)
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,10 @@ class MemoryRanOutError(TrainingError):
         return f"out of memory ({self.shortage.cause}); lower the batch"
 
 
+class LeftToNextError(Exception):
+    """The run goes on, in another process: this one is to end with the exit code ``AGAIN``."""
+
+
 @contextmanager
 def noticing(where: Where) -> Iterator[None]:
     """Raise MemoryRanOutError for what is a lack of memory; everything else passes."""
@@ -100,32 +118,31 @@ class Attempts(Generic[C]):
     ) -> None:
         self._asked = config
         self._work_dir = work_dir
-        self._knobs = _with_floor(knobs, config.hardware.smallest_size)
+        self._knobs = with_floor(knobs, config.hardware.smallest_size)
         self._site = site
         self._needed = needed
         self._events: list[Event] = []
         self._memo = read_memo(work_dir)
         self._requested = settings_of(config, knobs)
-        if config.hardware.auto_scale and self._memo.planned is None:
-            self._plan()
-        if self._memo.died:
-            self._step_down(self._memo.died, Where("unknown"))
+        if self._memo.planned is None and not self._memo.recovered:
+            self._begin()
+        if died := self._memo.died:
+            self._step_down(died.shortage, Where(died.phase, died.step))
 
     @property
     def config(self) -> C:
         """What to train with now."""
-        changed = {
-            key: value
-            for key, value in self._memo.overrides.items()
-            if value != self._requested[key]
-        }
-        return self._asked.replace(dict(changed)) if changed else self._asked
+        return _changed(self._asked, self._memo, self._knobs)
 
     def run(
-        self, attempt: Callable[[C, Part], TrainOutcome], release: Callable[[], None]
+        self,
+        attempt: Callable[[C, Part], TrainOutcome],
+        release: Callable[[], None],
+        stop: StopSignal,
     ) -> TrainOutcome:
         """The outcome of the first attempt for which memory lasts; ``release`` gives back what a
-        failed one held. Raises TrainingError at the ladder's end, or if that is not wanted."""
+        failed one held. Who asks to ``stop`` meanwhile need not wait for another one. Raises
+        TrainingError at the ladder's end, or if that is not wanted, and LeftToNextError."""
         while True:
             events, self._events = tuple(self._events), []
             part = Part(cast(TrainConfig, self._asked), events, self._memo.tier)
@@ -134,7 +151,22 @@ class Attempts(Generic[C]):
             except MemoryRanOutError as error:
                 ran_out = error.shortage, error.where
             release()  # only now: the exception held the frames, and they the tensors
+            if (reason := stop.reason()) is not None:
+                return TrainOutcome(status="stopped", best=None, reason=reason)
+            if self._leaves(ran_out[0]):
+                self._leave(*ran_out)
             self._step_down(*ran_out)
+
+    def _leaves(self, shortage: Shortage) -> bool:
+        """A process never gives back all that it took of the host's memory; if somebody
+        supervises it, a fresh one takes the next step."""
+        supervised = WorkDir(self._work_dir).held()
+        return shortage.kind == "host" and self._asked.hardware.recover and supervised
+
+    def _leave(self, shortage: Shortage, where: Where) -> None:
+        died = Death(shortage=shortage, phase=where.phase, step=where.step)
+        write_memo(self._work_dir, self._memo.model_copy(update={"died": died}))
+        raise LeftToNextError
 
     def _step_down(self, shortage: Shortage, where: Where) -> None:
         hardware = self._asked.hardware
@@ -161,32 +193,70 @@ class Attempts(Generic[C]):
         write_memo(self._work_dir, self._memo)
         self._events.append(self._memo.recovered[-1])
 
-    def _plan(self) -> None:
+    def _begin(self) -> None:
+        """What the machine has to say of a run before its first attempt."""
+        machine = survey()
+        if self._asked.hardware.auto_scale:
+            self._plan(machine)
+        wanted = cast(TrainConfig, self._asked).device == "auto"
+        if wanted and machine.visible and not self._site.gpus:
+            gpu, driver = machine.visible[0].name, machine.driver
+            message = (
+                f"the driver ({driver or 'version unknown'}) has a GPU ({gpu or 'no name'}), but "
+                "torch sees none, so this run trains on the CPU; install a torch with CUDA that "
+                "the driver can serve"
+            )
+            self._events.append(Noted(level="warning", message=message))
+
+    def _plan(self, machine: Machine) -> None:
         """Let the tier choose, within what memory is estimated to hold."""
-        machine, places, keep = survey(), self._site.gpus, self._asked.hardware.keep
-        choice = choose(machine, self._asked.hardware.tier, places)
+        hardware, places = self._asked.hardware, self._site.gpus
+        choice = choose(machine, hardware.tier, places)
         cores = max(machine.cores // self._site.processes, 1)
-        asked = scaled(self._requested, self._knobs, choice.tier, cores, keep)
-        planned = self._capped(asked, choice.free) if places else asked
-        warnings = list(choice.warnings)
-        if machine.visible and not places:
-            warnings.append("there is a GPU, but this run trains on the CPU")
-        if planned != asked:
-            batches = (asked[self._knobs.batch], planned[self._knobs.batch])
-            warnings.append("the tier's batch is {}; by the estimate {} fit".format(*batches))
+        asked = scaled(self._requested, self._knobs, choice.tier, cores, hardware.keep)
+        planned, warnings = asked, choice.warnings
+        if places and choice.free is not None and self._knobs.batch in asked:
+            planned, warning = self._capped(asked, choice.free)
+            warnings += warning
         told = ", ".join(f"{key} {self._requested[key]} -> {v}" for key, v in planned.items())
         message = f"scaled to tier {choice.tier.name} ({choice.reason}): {told or 'nothing'}"
         self._events.append(Noted(level="info", message=message))
         self._events += [Noted(level="warning", message=warning) for warning in warnings]
-        self._memo = self._memo.model_copy(update={"tier": choice.tier.name, "planned": planned})
+        self._memo = self._memo.model_copy(
+            update={"tier": choice.tier.name, "asked": asked, "planned": planned}
+        )
         write_memo(self._work_dir, self._memo)
 
-    def _capped(self, asked: dict[str, Setting], free: int | None) -> dict[str, Setting]:
-        """A batch that a person insists on is not lowered before it is tried."""
-        if free is None or self._knobs.batch not in asked:
-            return asked
+    def _capped(
+        self, asked: dict[str, Setting], free: int
+    ) -> tuple[dict[str, Setting], tuple[str, ...]]:
+        """What of the tier's batch is expected to fit, and what to say of it."""
         need = self._needed(self._asked.replace(dict(asked)))
-        return capped(asked, self._requested, self._knobs, need, free)
+        planned = capped(asked, self._requested, self._knobs, need, free)
+        key = self._knobs.batch
+        batch = int(str(planned[key]))
+        if not need.fits(batch, free):
+            return planned, (
+                f"the tier's {key} is {asked[key]}; by the estimate not even {batch} fits: it "
+                f"takes {need.of(batch) / GIB:.1f} GiB, and {free / GIB:.1f} GiB are free",
+            )
+        if planned == asked:
+            return planned, ()
+        return planned, (f"the tier's {key} is {asked[key]}; by the estimate {batch} fit",)
+
+
+def trained_with(config: Asked, work_dir: Path, knobs: Knobs) -> Asked:
+    """The config that was asked for, with what the machine made of it in a work directory.
+
+    Raises StoreError.
+    """
+    return _changed(config, read_memo(work_dir), knobs)
+
+
+def _changed(config: Asked, memo: Memo, knobs: Knobs) -> Asked:
+    asked = settings_of(config, knobs)
+    changes = {k: v for k, v in memo.overrides.items() if v != asked[k]}
+    return config.replace(dict(changes)) if changes else config
 
 
 def settings_of(config: Any, knobs: Knobs) -> dict[str, Setting]:
@@ -200,7 +270,7 @@ def settings_of(config: Any, knobs: Knobs) -> dict[str, Setting]:
     return found
 
 
-def _with_floor(knobs: Knobs, floor: int | None) -> Knobs:
+def with_floor(knobs: Knobs, floor: int | None) -> Knobs:
     if floor is None or knobs.size is None:
         return knobs
     return replace(knobs, size=replace(knobs.size, floor=floor))

@@ -6,7 +6,7 @@ rest.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backend.core.events import Setting
 from backend.core.knobs import Knobs
@@ -29,6 +29,10 @@ class Need:
         """What a batch is expected to take."""
         return ABOVE * (self.fixed + self.per_sample * batch)
 
+    def fits(self, batch: int, free: int) -> bool:
+        """May a batch be planned with so many free bytes?"""
+        return self.of(batch) <= SHARE * free
+
 
 def capped(
     planned: Mapping[str, Setting],
@@ -40,9 +44,9 @@ def capped(
     """The plan with a batch of which the estimate fits into ``free`` bytes, if there is one;
     an optimizer step keeps the plan's samples."""
     settings = {**requested, **planned}
-    only_batch = Knobs(batch=knobs.batch, accumulate=knobs.accumulate, smallest=knobs.smallest)
-    while need.of(int(str(settings[knobs.batch]))) > SHARE * free:
-        rung = step_down(requested, {**settings, only_batch.workers: 0}, only_batch)
+    only_batch = replace(knobs.of_evaluation, smallest=knobs.smallest)
+    while not need.fits(int(str(settings[knobs.batch])), free):
+        rung = step_down(requested, settings, only_batch)
         if rung is None:
             break
         settings |= {key: rung.settings[key] for key in (knobs.batch, knobs.accumulate) if key}

@@ -74,8 +74,9 @@ def _cache(requested: Settings, effective: Settings, knobs: Knobs) -> dict[str, 
 
 
 def _workers(requested: Settings, effective: Settings, knobs: Knobs) -> dict[str, Setting]:
-    workers = _whole(effective[knobs.workers])
-    return {knobs.workers: workers // 2} if workers else {}
+    if knobs.workers is None or not effective[knobs.workers]:
+        return {}
+    return {knobs.workers: _whole(effective[knobs.workers]) // 2}
 
 
 def _whole(value: Setting) -> int:

@@ -46,12 +46,12 @@ def survey(nvml: Any = None, wanted: str | None = None) -> Machine:
     """
     gpus, driver, reason = _ask(nvml)
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES") if wanted is None else wanted
-    visible = _visible(gpus, wanted)
-    if gpus and not visible:
+    left = visible(gpus, wanted)
+    if gpus and not left:
         reason = f"CUDA_VISIBLE_DEVICES is '{wanted}', which names no GPU of this machine"
     return Machine(
         gpus=gpus,
-        visible=visible,
+        visible=left,
         driver=driver,
         reason=reason,
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -60,18 +60,12 @@ def survey(nvml: Any = None, wanted: str | None = None) -> Machine:
 
 
 def _ask(nvml: Any) -> tuple[tuple[Gpu, ...], str | None, str]:
+    nvml, reason = opened(nvml)
+    if nvml is None:
+        return (), None, reason
     try:
-        nvml = nvml or importlib.import_module("pynvml")  # an optional package
-    except ImportError:
-        return (), None, "the package nvidia-ml-py is not installed"
-    try:
-        nvml.nvmlInit()
-    except nvml.NVMLError as error:  # no library, no driver, no permission, or a broken one
-        return (), None, f"NVIDIA's library says: {error}"
-    try:
-        count = nvml.nvmlDeviceGetCount()
-        gpus = tuple(gpu for index in range(count) for gpu in _gpus(nvml, index))
-        driver = _told(nvml, nvml.nvmlSystemGetDriverVersion)
+        gpus = tuple(gpu for gpu, _ in cards(nvml))
+        driver = told(nvml, nvml.nvmlSystemGetDriverVersion)
         return gpus, driver, "" if gpus else "the driver knows no GPU"
     except nvml.NVMLError as error:
         return (), None, f"NVIDIA's library says: {error}"
@@ -80,35 +74,55 @@ def _ask(nvml: Any) -> tuple[tuple[Gpu, ...], str | None, str]:
             nvml.nvmlShutdown()
 
 
-def _gpus(nvml: Any, index: int) -> Iterator[Gpu]:
+def opened(nvml: Any = None) -> tuple[Any, str]:
+    """The library, to be closed with ``nvmlShutdown`` as often as it was opened; or None, and
+    why."""
+    try:
+        nvml = nvml or importlib.import_module("pynvml")  # an optional package
+    except ImportError:
+        return None, "the package nvidia-ml-py is not installed"
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError as error:  # no library, no driver, no permission, or a broken one
+        return None, f"NVIDIA's library says: {error}"
+    return nvml, ""
+
+
+def cards(nvml: Any) -> Iterator[tuple[Gpu, Any]]:
+    """Each GPU, and the open library's handle of it. Raises the library's NVMLError."""
+    for index in range(nvml.nvmlDeviceGetCount()):
+        yield from _gpus(nvml, index)
+
+
+def _gpus(nvml: Any, index: int) -> Iterator[tuple[Gpu, Any]]:
     """A card, or its MIG instances if it is cut into some; nothing if it cannot be opened."""
     try:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
     except nvml.NVMLError:  # fallen off the bus
         return
-    mode = _told(nvml, nvml.nvmlDeviceGetMigMode, handle)
+    mode = told(nvml, nvml.nvmlDeviceGetMigMode, handle)
     if not mode or mode[0] != nvml.NVML_DEVICE_MIG_ENABLE:
-        yield _gpu(nvml, handle, index)
+        yield _gpu(nvml, handle, index), handle
         return
-    for place in range(_told(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
-        instance = _told(nvml, nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, place)
+    for place in range(told(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
+        instance = told(nvml, nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, place)
         if instance is not None:
-            yield _gpu(nvml, instance, index, mig=True)
+            yield _gpu(nvml, instance, index, mig=True), instance
 
 
 def _gpu(nvml: Any, handle: Any, index: int, mig: bool = False) -> Gpu:
-    memory = _told(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
+    memory = told(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
     return Gpu(
         index=index,
-        uuid=_text(_told(nvml, nvml.nvmlDeviceGetUUID, handle)),
-        name=_text(_told(nvml, nvml.nvmlDeviceGetName, handle)),
+        uuid=_text(told(nvml, nvml.nvmlDeviceGetUUID, handle)),
+        name=_text(told(nvml, nvml.nvmlDeviceGetName, handle)),
         total=memory and int(memory.total),
         free=memory and int(memory.free),
         mig=mig,
     )
 
 
-def _told(nvml: Any, question: Any, *about: Any) -> Any:
+def told(nvml: Any, question: Any, *about: Any) -> Any:
     """The answer, or None if there is none."""
     try:
         return question(*about)
@@ -120,8 +134,9 @@ def _text(value: Any) -> str | None:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _visible(gpus: Sequence[Gpu], wanted: str | None) -> tuple[Gpu, ...]:
-    """As CUDA reads its variable: up to the first name that fits nothing."""
+def visible(gpus: Sequence[Gpu], wanted: str | None) -> tuple[Gpu, ...]:
+    """Those that are left by CUDA_VISIBLE_DEVICES, read as CUDA does: up to the first name that
+    fits nothing."""
     if wanted is None:
         return tuple(gpus)
     chosen: list[Gpu] = []

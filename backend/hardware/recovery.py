@@ -20,17 +20,30 @@ from backend.hardware.memory import Shortage
 
 FILE = "memory.json"
 
+AGAIN = 75
+"""Exit code of a training process that wants a fresh one to go on (EX_TEMPFAIL)."""
+
 Phase = Literal["setup", "train", "val", "evaluation", "unknown"]
 
 
+class Death(Record):
+    """A process that ended without a word: why, and how far it was as far as was heard."""
+
+    shortage: Shortage
+    phase: Phase = "unknown"
+    step: int | None = None
+
+
 class Memo(Record):
-    """``planned`` is what the ``tier`` chose, by config key; ``died`` why the last attempt's
-    process ended without a word, until the next attempt has drawn its conclusion."""
+    """``asked`` is what the ``tier`` asked for, ``planned`` what of it memory is expected to hold,
+    by config key; ``died`` is how the last attempt's process ended, until the next attempt has
+    drawn its conclusion."""
 
     tier: str = ""
+    asked: dict[str, Setting] | None = None
     planned: dict[str, Setting] | None = None
     recovered: tuple[Recovered, ...] = ()
-    died: Shortage | None = None
+    died: Death | None = None
 
     @property
     def overrides(self) -> dict[str, Setting]:
@@ -59,15 +72,16 @@ def read_memo(work_dir: Path) -> Memo:
 
 def write_memo(work_dir: Path, memo: Memo) -> None:
     """The whole file or none of it. Raises StoreError."""
+    work_dir.mkdir(parents=True, exist_ok=True)
     write_atomic(work_dir / FILE, memo.model_dump_json(indent=2) + "\n")
 
 
-def note_death(work_dir: Path, shortage: Shortage) -> bool:
+def note_death(work_dir: Path, death: Death) -> bool:
     """Let the next attempt step down; False if the last one died before it could."""
     memo = read_memo(work_dir)
     if memo.died is not None:
         return False
-    write_memo(work_dir, memo.model_copy(update={"died": shortage}))
+    write_memo(work_dir, memo.model_copy(update={"died": death}))
     return True
 
 
@@ -89,11 +103,12 @@ def stepped_down(
     order: Order = "batch",
 ) -> Memo:
     """The memo of the next attempt. Raises TrainingError at the ladder's end."""
+    phase, step = where
     planned = {**requested, **(memo.planned or {})}
-    rung = step_down(planned, {**planned, **memo.overrides}, knobs, order)
+    given = knobs.of_evaluation if phase == "evaluation" else knobs
+    rung = step_down(planned, {**planned, **memo.overrides}, given, order)
     if rung is None:
         raise exhausted(memo, shortage, "the run is as small as it may be")
-    phase, step = where
     told = Recovered(
         attempt=len(memo.recovered) + 1,
         step=step,

@@ -97,8 +97,9 @@ def scaled(
     """
     asked: dict[str, Setting] = {
         knobs.batch: knobs.batches.get(tier.name, tier.batch),
-        knobs.workers: min(tier.workers, max(cores - 1, 0)),
     }
+    if knobs.workers:
+        asked[knobs.workers] = min(tier.workers, max(cores - 1, 0))
     if knobs.prefetch:
         asked[knobs.prefetch] = tier.prefetch
     if knobs.size:

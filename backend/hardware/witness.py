@@ -1,8 +1,25 @@
 """What a supervisor sees of a training process, to tell afterwards whether memory ended it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from backend.core.events import Event, FreezeReported, MetricsLogged, RunStarted
 from backend.hardware.memory import Shortage, address_space, death, kernel_kills
+from backend.hardware.recovery import Phase
+
+
+def heard(events: Iterable[Event]) -> tuple[Phase, int | None]:
+    """How far an attempt was, by what it said: its phase, and the optimizer step."""
+    phase: Phase = "setup"
+    step: int | None = None
+    for event in events:
+        if isinstance(event, RunStarted):
+            phase = "unknown"  # it trains or validates
+        elif isinstance(event, MetricsLogged):
+            step = event.step
+        elif isinstance(event, FreezeReported) and event.phase == "verified" and not event.until:
+            phase = "evaluation"
+    return phase, step
 
 
 class Witness:

@@ -1,8 +1,8 @@
 """One setting points everything at a tracking server; here a real one on loopback."""
 
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -31,11 +31,8 @@ def served_home(template_home: Path, tmp_path_factory: pytest.TempPathFactory) -
     """A home whose MLflow is a server with the template's database."""
     folder = tmp_path_factory.mktemp("server")
     (folder / "server.db").write_bytes((template_home / "mlflow.db").read_bytes())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
+        [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", "0",
          "--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/server.db",
          "--artifacts-destination", str(folder / "artifacts")],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -45,13 +42,13 @@ def served_home(template_home: Path, tmp_path_factory: pytest.TempPathFactory) -
     said = []
     for line in server.stdout:
         said.append(line)
-        if "startup complete" in line:
+        if listening := re.search(r"running on (http://127\.0\.0\.1:\d+)", line):
             break
     else:
         pytest.fail("".join(said))
     log = threading.Thread(target=server.stdout.read, daemon=True)
     log.start()  # a full pipe would stop the server
-    home = Home(folder / "home", f"http://127.0.0.1:{port}")
+    home = Home(folder / "home", listening[1])
     home.prepare()
     yield home
     os.killpg(server.pid, signal.SIGKILL)  # asked politely, it takes ten seconds

@@ -1,5 +1,6 @@
 """What is given up, in which order, and how far."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,15 @@ from backend.core.events import Order
 from backend.core.knobs import Knobs, Size
 from backend.hardware.ladder import Settings, step_down
 from backend.hardware.memory import Shortage
-from backend.hardware.recovery import FILE, Memo, note_death, read_memo, stepped_down, write_memo
+from backend.hardware.recovery import (
+    FILE,
+    Death,
+    Memo,
+    note_death,
+    read_memo,
+    stepped_down,
+    write_memo,
+)
 
 KNOBS = Knobs(size=Size("size", floor=320), cache="cache")
 ASKED: Settings = {
@@ -99,6 +108,25 @@ def test_a_size_is_not_below_half_of_what_was_asked() -> None:
     assert size.smaller(320, 640) is None
 
 
+def test_an_evaluation_gives_its_batch_only() -> None:
+    """Down to one sample, also where training needs two; its images stay as they are."""
+    knobs = replace(KNOBS, smallest=4)
+    memo = Memo()
+    for _ in range(2):
+        memo = stepped_down(memo, ASKED, knobs, SHORT, ("evaluation", 9))
+    assert [told.action for told in memo.recovered] == BATCH
+    with pytest.raises(TrainingError, match="the run is as small as it may be"):
+        stepped_down(memo, ASKED, knobs, SHORT, ("evaluation", 9))
+
+
+def test_without_loader_processes_that_rung_is_skipped() -> None:
+    knobs = replace(KNOBS, workers=None, cache=None)
+    assert "runner.workers" not in knobs.keys
+    small = {**ASKED, "size": 320, "runner.batch": 1}
+    assert step_down(small, small, knobs) is None
+    assert all_actions(ASKED, knobs) == BATCH + IMAGES
+
+
 def test_the_memo_goes_from_attempt_to_attempt(tmp_path: Path) -> None:
     assert read_memo(tmp_path) == Memo()
     memo = stepped_down(Memo(planned={"size": (64, 32)}), ASKED, KNOBS, SHORT, ("train", 7))
@@ -125,10 +153,11 @@ def test_floors_are_measured_by_what_the_tier_planned() -> None:
 
 
 def test_a_death_is_noted_once(tmp_path: Path) -> None:
-    assert note_death(tmp_path, SHORT)
-    assert not note_death(tmp_path, SHORT), "its next attempt died before it could step down"
+    death = Death(shortage=SHORT, phase="evaluation", step=7)
+    assert note_death(tmp_path, death)
+    assert not note_death(tmp_path, death), "its next attempt died before it could step down"
     memo = read_memo(tmp_path)
-    assert memo.died == SHORT
+    assert memo.died == death
     assert stepped_down(memo, ASKED, KNOBS, SHORT).died is None
 
 
