@@ -140,6 +140,11 @@ def downsampled(x: Floats, y: Floats, points: int = POINTS) -> tuple[Floats, Flo
     return x[picked], y[picked]
 
 
+def points_each(lines: int) -> int:
+    """Points that each of so many lines of a chart may have."""
+    return min(POINTS, max(_FEWEST, CHART_POINTS // max(1, lines)))
+
+
 def window(x: Floats, low: float, high: float) -> slice:
     """The part of a sorted axis that a zoom shows, with one point beyond each edge."""
     first = int(np.searchsorted(x, low, side="left"))
@@ -214,7 +219,7 @@ def chart(
     if selection.axis == "time":
         divide, unit = time_unit(max((float(x[-1]) for _, x, _ in found), default=0.0))
         title = f"{title} ({unit})"
-    points = min(POINTS, max(_FEWEST, CHART_POINTS // max(1, len(found))))
+    points = points_each(len(found))
     refinable = any(len(x) > points for _, x, _ in found)
     if not refinable or (zoom and zoom.x_title != title):
         zoom = None

@@ -1,5 +1,11 @@
 """The names of everything that a callback reads or writes."""
 
+import string
+from collections.abc import Mapping
+from urllib.parse import quote, unquote
+
+_SAFE = string.punctuation.replace("%", "") + " "
+
 URL = "url"
 CONTENT = "content"
 TABS = "tabs"
@@ -109,6 +115,8 @@ CONVERGENCE_STEPS = "convergence-steps"
 CONVERGENCE_LABELS_FRAME = "convergence-labels-frame"
 CONVERGENCE_LABELS = "convergence-labels"
 CONVERGENCE_PREDICTIONS = "convergence-predictions"
+CONVERGENCE_HARDWARE = "convergence-hardware"
+CONVERGENCE_HARDWARE_TABLES = "convergence-hardware-tables"
 
 CURVES = "curves"
 COURSE = "course"
@@ -118,18 +126,29 @@ STUDY = "study"
 COURSES = "courses"
 SHOWN = "shown"
 LABELS = "labels"
+HARDWARE = "hardware"
 
 
 def graph(group: object, name: object) -> dict[str, object]:
     """The id of a graph; either part may be a pattern-matching wildcard."""
-    return {"type": "graph", "group": group, "name": name}
+    return {"type": "graph", "group": group, "name": _plain(name)}
 
 
 def zoom(name: object) -> dict[str, object]:
     """The id of the store that holds a curve's zoom."""
-    return {"type": "zoom", "name": name}
+    return {"type": "zoom", "name": _plain(name)}
 
 
 def caption(name: object) -> dict[str, object]:
     """The id of the line under a curve that says how many points are shown."""
-    return {"type": "caption", "name": name}
+    return {"type": "caption", "name": _plain(name)}
+
+
+def name_of(id_: Mapping[str, str]) -> str:
+    """The name that such an id was made with."""
+    return unquote(id_["name"])
+
+
+def _plain(name: object) -> object:
+    """Dash loses ids whose values are not ASCII; a class may be called 车."""
+    return quote(name, safe=_SAFE) if isinstance(name, str) else name

@@ -76,7 +76,8 @@ def default_metrics(names: Sequence[str], runs: Sequence[Run]) -> list[str]:
     headlines = [run.headline for run in runs]
     losses = [n for n in names if n.startswith("train/") and n.endswith("loss")]
     validation = in_order((n for n in names if n.startswith("val/")), runs[0].trainer)
-    order = dict.fromkeys([*headlines, *losses, *validation, *names])
+    others = [n for n in names if not n.startswith(OF_THE_MACHINE)]
+    order = dict.fromkeys([*headlines, *losses, *validation, *others])
     return [name for name in order if name in set(names)][:FIRST_CHARTS]
 
 

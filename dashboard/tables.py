@@ -20,8 +20,7 @@ from dashboard.view import Summary
 
 Row = dict[str, object]
 STRATEGY = "freeze.strategy"
-RATES = ("optimizer.lr0", "new_lr")
-SCRATCH_RATE = "scratch_lr"  # in the place of new_lr where nothing was loaded
+GROUP_RATES = "runner.optimizer.lr."  # then the name of a group of parameters
 DECAY = "optimizer.layer_decay"
 VERDICT, FINDING = "diagnosis", "finding."  # tags: what the rules said, and severity by rule
 OTHER_DATA = "trained on other data than the baseline, or judged by another metric"
@@ -61,12 +60,30 @@ def unit(metric: str, trainer: str, catalog: Catalog = CATALOG) -> str:
     return next((m.unit for m in spec.metrics if m.name == name), "") if spec else ""
 
 
-def learning_rate(run: Run) -> float | None:
-    """What the new parts of the model trained at."""
-    keys: tuple[str, ...] = RATES
-    if run.params.get("model.pretrained") == "none":
-        keys = (SCRATCH_RATE, *RATES)
-    return next((as_number(run.params[key]) for key in keys if key in run.params), None)
+def learning_rates(run: Run, catalog: Catalog = CATALOG) -> dict[str, float]:
+    """The rates that train something, by config key, the highest first.
+
+    A rate trains the group that it is named after, if the rate of that is logged. Until anything
+    is, all count that can have an effect: ``scratch_lr`` only where nothing was loaded.
+    """
+    logged = {name.removeprefix("lr/") for name in run.metrics if name.startswith("lr/")}
+    spec = catalog.get(run.trainer)
+    keys = spec.levers.get("lr", ()) if spec else ()
+    keys = keys or tuple(key for key in run.params if key.startswith(GROUP_RATES))
+    own = (key for key in run.params if key.endswith(".lr") and _group(key) in logged)
+    known = {key: as_number(run.params.get(key)) for key in (*keys, *own)}
+    rates = {key: rate for key, rate in known.items() if rate is not None}
+    training = [key for key in rates if _group(key) in logged]
+    if not training:
+        scratch = run.params.get("model.pretrained") == "none"
+        training = [key for key in rates if (_group(key) == "scratch") == scratch]
+    shown = training or rates
+    return {key: rates[key] for key in sorted(shown, key=lambda key: (-rates[key], key))}
+
+
+def _group(key: str) -> str:
+    """The group of parameters whose rate it is: of ``new_lr``, ``language.lr``, ``lr.all``."""
+    return key.removesuffix(".lr").rpartition(".")[2].removesuffix("_lr")
 
 
 def delta(value: float | None, base: float | None, way: Direction | None) -> Delta | None:
@@ -133,7 +150,8 @@ def _run_row(run: Run, baseline: Run | None, champion: str, now: float, catalog:
     change = delta(value, base, direction(run.headline, run.trainer, catalog))
     ended = run.ended if run.ended is not None else (now if run.status == "running" else None)
     seconds = ended - run.started if ended is not None else None
-    rate = learning_rate(run)
+    rates = learning_rates(run, catalog)
+    rate = max(rates.values(), default=None)
     return {
         "key": run.key,
         "name": run.name or run.key,
@@ -146,6 +164,7 @@ def _run_row(run: Run, baseline: Run | None, champion: str, now: float, catalog:
         "strategy": run.params.get(STRATEGY, ""),
         "lr": rate,
         "lr_text": plain(rate),
+        "lr_hint": ", ".join(f"{key} {plain(value)}" for key, value in rates.items()),
         "layer_decay": as_number(run.params.get(DECAY)),
         "headline": run.headline,
         "value": value,

@@ -62,7 +62,7 @@ def template(scheme: Scheme) -> go.layout.Template:
     return go.layout.Template(
         layout={
             "font": {"family": FONT, "size": 12, "color": c["text"]},
-            "paper_bgcolor": "rgba(0,0,0,0)",
+            "paper_bgcolor": c["card"],
             "plot_bgcolor": "rgba(0,0,0,0)",
             "colorway": list(CATEGORY_COLORS),
             "coloraxis": {"colorscale": _scale(c["scale"])},

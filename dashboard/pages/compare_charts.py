@@ -131,7 +131,7 @@ def update(
 ) -> tuple[Any, list[Any], list[Any]]:
     """New data for the charts on screen; nothing else of them changes, least of all the zoom."""
     charts, _, _ = _charts(source, drawing, shown, zooms)
-    if [c.metric for c in charts] != [id_["name"] for id_ in shown]:
+    if [c.metric for c in charts] != [ids.name_of(id_) for id_ in shown]:
         return draw(source, drawing, scheme, shown, zooms)
     patches = []
     for c in charts:
@@ -157,7 +157,7 @@ def _charts(
 def _zooms(
     shown: list[dict[str, str]], zooms: list[dict[str, Any] | None]
 ) -> dict[str, Zoom | None]:
-    return {id_["name"]: zoom_of(z) for id_, z in zip(shown, zooms, strict=True)}
+    return {ids.name_of(id_): zoom_of(z) for id_, z in zip(shown, zooms, strict=True)}
 
 
 def _unit(c: Chart, scope: Scope, source: Source) -> str:
@@ -169,7 +169,7 @@ def zoom(
 ) -> tuple[Any, str]:
     """Full detail of the range that a chart was zoomed to, or the overview again."""
     view = View.parse(drawing)
-    metric = id_["name"]
+    metric = ids.name_of(id_)
     found = charts_of(store, scope_of(store, view), view, [metric], {metric: zoom_of(to)})[0]
     if not found.refinable:
         raise PreventUpdate

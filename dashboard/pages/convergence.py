@@ -29,6 +29,7 @@ from dashboard.components.findings import findings_panel, verdicts
 from dashboard.components.graph import graph
 from dashboard.components.steps import register_steps, step_bar
 from dashboard.formatting import count
+from dashboard.pages import hardware_section
 from dashboard.pages.convergence_charts import (
     course_figures,
     finding_figures,
@@ -64,6 +65,7 @@ class ConvergencePage:
             html.Div(id=ids.CONVERGENCE_NETWORK, className="stack"),
             _labels_frame(),
             html.Div(id=ids.CONVERGENCE_TABLES, className="evidence"),
+            hardware_section.frame(),
         ]
         stores = (*_PARTS, ids.CONVERGENCE_NEWS, ids.CONVERGENCE_STEPS)
         return html.Div(
@@ -102,6 +104,7 @@ class ConvergencePage:
             State(ids.SCHEME, "data"),
             State(ids.graph(ids.LABELS, ALL), "id"),
         )(partial(moment, store))
+        hardware_section.register(app, store, catalog)
         _register_browser_side(app)
 
 

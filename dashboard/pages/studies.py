@@ -168,7 +168,9 @@ def draw(
     drawn = {
         name: make(study, scheme) for name, (_, make, reason) in plots(study).items() if not reason
     }
-    if not shown or [id_["name"] for id_ in shown] != [f"{name} {study.name}" for name in drawn]:
+    if not shown or [ids.name_of(id_) for id_ in shown] != [
+        f"{name} {study.name}" for name in drawn
+    ]:
         return charts(study, drawn), same
     patches = []
     for figure in drawn.values():

@@ -11,7 +11,7 @@ from dashboard.tables import (
     direction,
     find_runs,
     in_order,
-    learning_rate,
+    learning_rates,
     paired,
     parameter_rows,
     runs_rows,
@@ -26,6 +26,8 @@ from tests.support.memory_store import NOON, filled_store
 STORE = filled_store()
 RUNS = STORE.runs()
 BY_KEY = {run.key: run for run in RUNS}
+MOE = {"pretrained_lr": "1e-05", "new_lr": "0.1", "scratch_lr": "0.001", "language.lr": "0.003",
+       "runner.optimizer.lr.all": "0.001"}  # fmt: skip
 CHAMPION = "test-near-domain-03"
 
 
@@ -199,18 +201,37 @@ def test_charts_begin_with_headline_and_losses() -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "rate"),
+    ("trainer", "params", "logged", "rates"),
     [
-        ({"optimizer.lr0": "0.01"}, 0.01),
-        ({"model.pretrained": "none", "new_lr": "0.1", "scratch_lr": "0.001"}, 0.001),
-        ({"model.pretrained": "a.pth", "new_lr": "0.1", "scratch_lr": "0.001"}, 0.1),
-        ({}, None),
+        ("yolo", {"optimizer.lr0": "0.01"}, ("head", "neck"), {"optimizer.lr0": 0.01}),
+        ("mdfed", {"runner.optimizer.lr.all": "0.003"}, (), {"runner.optimizer.lr.all": 0.003}),
+        ("moe_rtdetr", MOE | {"model.pretrained": "none"}, (), {"scratch_lr": 0.001}),
+        ("moe_rtdetr", MOE | {"model.pretrained": "a.pth"}, (),
+         {"new_lr": 0.1, "pretrained_lr": 1e-5}),
+        ("moe_rtdetr", MOE, ("pretrained",), {"pretrained_lr": 1e-5}),
+        ("moe_rtdetr", MOE, ("language",), {"language.lr": 0.003}),
+        ("somebody's", {"runner.optimizer.lr.body": "0.1", "runner.optimizer.lr.head": "1"},
+         ("body", "head"), {"runner.optimizer.lr.head": 1.0, "runner.optimizer.lr.body": 0.1}),
+        ("yolo", {}, (), {}),
     ],
-)
-def test_the_learning_rate_is_the_one_that_had_an_effect(
-    params: dict[str, str], rate: float | None
+)  # fmt: skip
+def test_learning_rates_are_those_that_train_the_highest_first(
+    trainer: str, params: dict[str, str], logged: tuple[str, ...], rates: dict[str, float]
 ) -> None:
-    assert learning_rate(RUNS[0].model_copy(update={"params": params})) == rate
+    metrics = {f"lr/{group}": 1e-6 for group in logged}
+    found = learning_rates(
+        RUNS[0].model_copy(update={"trainer": trainer, "params": params, "metrics": metrics})
+    )
+    assert list(found.items()) == list(rates.items())
+
+
+def test_the_table_shows_the_highest_rate_and_names_all_of_them() -> None:
+    run = RUNS[0].model_copy(update={"trainer": "moe_rtdetr", "params": MOE})
+    row = runs_rows([run], None, {}, 0.0)[0]
+    assert (row["lr"], row["lr_text"]) == (0.1, "0.1")
+    assert row["lr_hint"] == "new_lr 0.1, pretrained_lr 1e−5"
+    bare = runs_rows([run.model_copy(update={"params": {}})], None, {}, 0.0)[0]
+    assert (bare["lr"], bare["lr_text"], bare["lr_hint"]) == (None, "–", "")
 
 
 def test_the_gravest_finding_stands_in_the_table_with_how_many_more() -> None:
