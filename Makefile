@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv)
 STAMP := $(VENV)/.assay-ready
 PORT ?= 8050
+WORKERS ?= 2
 
 .PHONY: demo demo-moe demo-mdfed dashboard test check bench env lock clean
 
@@ -21,8 +22,9 @@ demo-mdfed: env      ## a training that does not converge: made, diagnosed, cure
 dashboard: env       ## serve the app on http://127.0.0.1:$(PORT)
 	$(BIN)/assay dashboard --port $(PORT)
 
-test: env check      ## checks and all tests
-	$(BIN)/pytest
+test: env check      ## checks and all tests, in $(WORKERS) processes of one thread
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 \
+		$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: env           ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

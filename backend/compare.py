@@ -7,6 +7,7 @@ from pathlib import Path
 
 from backend import launch
 from backend.analysis import comparison, gallery
+from backend.analysis.caveats import unequal_steps
 from backend.analysis.comparison import ComparisonSettings
 from backend.analysis.families import compare_family
 from backend.analysis.recipes import compare_recipes
@@ -108,6 +109,8 @@ def compare_seeds(
     evidence = [paired_evidence((first, one.target))[1] for one in scored]
     at = len(sides[0])
     result = compare_recipes(task_of(first), evidence[:at], evidence[at:], how.settings)
+    unequal = unequal_steps(*(_mean_steps(side) for side in sides))
+    result = result.model_copy(update={"warnings": (*result.warnings, *unequal)})
     if how.keep:
         from backend.tracking.writer import log_recipes  # noqa: PLC0415 (MLflow is slow)
 
@@ -115,6 +118,13 @@ def compare_seeds(
         write_atomic(folder / "recipes.json", result.model_dump_json(indent=2))
         log_recipes(home, folder.name, time.time(), result)
     return result
+
+
+def _mean_steps(side: Sequence[Side]) -> int | None:
+    """Optimizer steps of a recipe's runs; None if one is not known."""
+    steps = [run.contender.steps for run in side]
+    known = [count for count in steps if count is not None]
+    return round(sum(known) / len(known)) if len(known) == len(steps) else None
 
 
 def family_of(old: Scored, new: Sequence[Scored], settings: ComparisonSettings) -> Family:
@@ -191,10 +201,27 @@ def evaluate_one(
     catalog: Catalog = CATALOG,
 ) -> EvalReport:
     """Score one checkpoint on one split; predictions stay in a folder of the home."""
+    return evaluate_each(home, [side], config, split, workers, catalog)[0]
+
+
+def evaluate_each(
+    home: Home,
+    sides: Sequence[Side],
+    config: TrainConfig,
+    split: str,
+    workers: launch.Workers,
+    catalog: Catalog = CATALOG,
+) -> list[EvalReport]:
+    """The same of several checkpoints, in one process."""
     folder = home.work_dir(home.new_key("evaluate"))
-    request = _request(side, str(config.data), split, folder / "target")
-    asked = [(side.contender.checkpoint, request)]
-    return evaluate(home, config, asked, folder, workers, catalog)[0]
+    asked = [
+        (
+            side.contender.checkpoint,
+            _request(side, str(config.data), split, folder / f"{at}-target"),
+        )
+        for at, side in enumerate(sides)
+    ]
+    return evaluate(home, config, asked, folder, workers, catalog)
 
 
 def keep(home: Home, result: Comparison) -> Comparison:

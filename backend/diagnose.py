@@ -12,7 +12,8 @@ from backend.analysis.diagnostics.evidence import Evidence, evidence_of
 from backend.analysis.diagnostics.judging import judged
 from backend.analysis.diagnostics.rule import Advice
 from backend.catalog import CATALOG, Catalog
-from backend.config.schema import TrainConfig, flatten
+from backend.config.compose import flatten
+from backend.config.schema import TrainConfig
 from backend.core.comparisons import Comparison
 from backend.core.diagnosis import Action, Diagnosis
 from backend.core.errors import StoreError

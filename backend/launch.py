@@ -19,13 +19,16 @@ from backend.catalog import CATALOG, Catalog, spec_of
 from backend.config.schema import TrainConfig
 from backend.core import errors
 from backend.core.errors import AssayError, BusyError, StoreError, TrainingError
-from backend.core.events import Envelope, Event, RunFinished
+from backend.core.events import Envelope, Event, RunFinished, best_saved
+from backend.core.exporting import check_request, require_packages
 from backend.core.records import EvalReport
-from backend.core.sinks import Deferred, EventSink, Fanout, JsonlSink, Tail
-from backend.core.trainer import EvalRequest, TrainerSpec
+from backend.core.sinks import EventSink, Fanout, JsonlSink, Tail
+from backend.core.trainer import EvalRequest, ExportReport, ExportRequest, TrainerSpec
 from backend.core.workdir import RunFile, WorkDir, write_atomic, write_json
-from backend.hardware.recovery import note_death
-from backend.hardware.witness import Witness
+from backend.hardware.recovery import AGAIN, Death, note_death
+from backend.hardware.sampling import Story, sampler_of
+from backend.hardware.witness import Witness, heard
+from backend.keeping import keepers, restore
 from backend.tracking.home import Home
 
 POLL_SECONDS = 0.05
@@ -74,8 +77,10 @@ def prepare(
 ) -> WorkDir:
     """Make the work directory of a new run: who it is, and its resolved config.
 
-    ``parent`` is the name of the study that the run belongs to.
+    ``parent`` is the name of the study that the run belongs to. Raises ConfigError if packages
+    are missing that the config's exports will need.
     """
+    require_packages(spec.exports, getattr(config, "export", ()))
     home.prepare()
     work = WorkDir(home.work_dir(home.new_key(spec.kind)))
     _describe(work, config, spec, tags, parent)
@@ -127,13 +132,14 @@ def supervise(
         earlier = Tail(work.events).poll()
         _refuse_finished(work, earlier)
         work.stop.unlink(missing_ok=True)
+        story = Story(work, sampler_of(work, system), earlier)
         attempt = Attempt(work, workers, system)
         try:
             fanout = Fanout(sinks())
         except BaseException:
             attempt.kill()
             raise
-        finished = _pump(work, attempt, fanout, len(earlier))
+        finished = _pump(work, attempt, fanout, story)
     if finished.refused:
         shutil.rmtree(work.path)
     return finished
@@ -158,6 +164,7 @@ class Attempt:
         self._start()
 
     def _start(self) -> None:
+        self._told = len(Tail(self._work.events).poll())
         self._witness = Witness(self._work.output, self._system)
         self.process = self._workers.start("fit", self._work.path)
 
@@ -171,11 +178,19 @@ class Attempt:
         exitcode = self.process.exitcode
         if not exitcode or self._work.stop.exists() or not _recovers(self._work):
             return False
-        shortage = self._witness.verdict(exitcode)
-        if shortage is None or not note_death(self._work.path, shortage):
+        if exitcode != AGAIN and not self._died_of_memory(exitcode):
             return False
         self._start()
         return True
+
+    def _died_of_memory(self, exitcode: int) -> bool:
+        """Then it is noted, once, for the next one to step down."""
+        shortage = self._witness.verdict(exitcode)
+        if shortage is None:
+            return False
+        said = Tail(self._work.events).poll()[self._told :]
+        phase, step = heard(envelope.event for envelope in said)
+        return note_death(self._work.path, Death(shortage=shortage, phase=phase, step=step))
 
     def kill(self) -> None:
         """End it now."""
@@ -189,55 +204,51 @@ def _recovers(work: WorkDir) -> bool:
     return bool(config.get("hardware", {}).get("recover", False))
 
 
-def _pump(work: WorkDir, attempt: Attempt, fanout: Fanout, known: int) -> RunFinished:
-    tail = Tail(work.events)
-    last: Envelope | None = None
+def _pump(work: WorkDir, attempt: Attempt, fanout: Fanout, story: Story) -> RunFinished:
     try:
+        story.begin(lambda: attempt.process.pid)
         alive = True
         while alive:
             try:
                 alive = attempt.alive()
-                for envelope in tail.poll():
+                for envelope in story.poll():
                     fanout.receive(envelope)
-                    last = envelope
             except KeyboardInterrupt:
                 if work.stop.exists():
                     attempt.process.kill()
                 work.request_stop("stopped", "stopped by the user (Ctrl-C)")
             if not alive:
                 attempt.process.join()
-                alive = not _said(last, known) and attempt.again()
-        if not _said(last, known):
-            last = _close(work, attempt.process.exitcode)
-            fanout.receive(last)
+                alive = story.finished is None and attempt.again()
+        if story.finished is None:
+            _close(work, attempt.process.exitcode)
+            for envelope in story.poll():
+                fanout.receive(envelope)
     except BaseException:
         attempt.kill()
         with contextlib.suppress(OSError):
             _close(work, attempt.process.exitcode)
         raise
     finally:
+        story.close()
         fanout.close()
-    assert last is not None
-    assert isinstance(last.event, RunFinished)
-    return last.event
+    assert story.finished is not None
+    return story.finished
 
 
-def _said(last: Envelope | None, known: int) -> bool:
-    """Did the worker say its last word in this attempt?"""
-    return last is not None and last.seq >= known and isinstance(last.event, RunFinished)
-
-
-def _close(work: WorkDir, exitcode: int | None) -> Envelope:
+def _close(work: WorkDir, exitcode: int | None) -> None:
     """Write the last event of a worker that could not."""
     sink = JsonlSink(work.events)
     earlier = Tail(work.events).poll()
     event = RunFinished(
-        status="failed", reason=_obituary(work, exitcode), interrupted=exitcode != 1
+        status="failed",
+        reason=_obituary(work, exitcode),
+        best=best_saved(envelope.event for envelope in earlier),
+        interrupted=exitcode != 1,
     )
     envelope = Envelope(seq=len(earlier), time=time.time(), event=event)
     sink.receive(envelope)
     sink.close()
-    return envelope
 
 
 def _obituary(work: WorkDir, exitcode: int | None) -> str:
@@ -267,12 +278,10 @@ def reap(home: Home) -> list[str]:
     """Give each interrupted run its last event and its place in MLflow; return their keys."""
     keys = []
     for work in interrupted(home):
-        from backend.tracking.replay import replay  # noqa: PLC0415 (MLflow is slow to import)
-
         with contextlib.suppress(BusyError), work.hold():
             if _unfinished(work):  # another process may have been here first
                 _close(work, None)
-                replay(home, work.path)
+                restore(home, work, ours=True)
                 keys.append(work.path.name)
     return keys
 
@@ -289,46 +298,11 @@ def _unfinished(work: WorkDir) -> bool:
 def run(
     home: Home, work: WorkDir, workers: Workers, readers: Sequence[EventSink] = ()
 ) -> RunFinished:
-    """Train a prepared work directory, projected to MLflow and to further ``readers``.
+    """Train a prepared work directory, kept in files and MLflow and told to further ``readers``.
 
     A directory whose run was interrupted or stopped is continued from its last checkpoint.
     """
-    return supervise(work, lambda: [*readers, mlflow_sink(home, work)], workers)
-
-
-def mlflow_sink(home: Home, work: WorkDir) -> EventSink:
-    """The reader that projects a run to MLflow, from the moment that it starts.
-
-    A store that cannot be opened then does not end the training; it is told of at the end.
-    """
-
-    def make() -> EventSink:
-        from backend.tracking.writer import MlflowSink  # noqa: PLC0415 (MLflow is slow to import)
-
-        try:
-            return MlflowSink(home, work.path)
-        except StoreError as error:
-            return Unlogged(work, error)
-
-    return Deferred(make)
-
-
-class Unlogged:
-    """Stands in for a store that could not be opened when its run began."""
-
-    def __init__(self, work: WorkDir, error: StoreError) -> None:
-        self._work = work
-        self._error = error
-
-    def receive(self, envelope: Envelope) -> None:
-        """Nothing is lost: the event is in the work directory."""
-
-    def close(self) -> None:
-        """Raise StoreError that names the way to restore the run."""
-        raise StoreError(
-            f"{self._error}; the training itself is safe, and this logs it: assay replay "
-            f"{self._work.path}"
-        ) from self._error
+    return supervise(work, lambda: [*readers, *keepers(home, work)], workers)
 
 
 def evaluate(
@@ -343,11 +317,40 @@ def evaluate(
     Raises what the trainer raised (DataError, CheckpointError ...) and leaves nothing, or
     TrainingError if the process died.
     """
+    answers = _asked("evaluate", requests, (config, folder, workers, catalog))
+    return [EvalReport.model_validate(answer) for answer in answers]
+
+
+def export(
+    config: TrainConfig,
+    request: ExportRequest,
+    folder: Path,
+    workers: Workers,
+    catalog: Catalog = CATALOG,
+) -> ExportReport:
+    """Write a checkpoint in another format, in one process; its log stays in ``folder``.
+
+    Raises as ``evaluate`` does, and ConfigError, before anything is started, for a format that
+    the trainer has not and for missing packages.
+    """
+    spec = spec_for(config, catalog)
+    check_request(request, spec.kind, {s.kind: s.exports for s in catalog.values()})
+    (answer,) = _asked("export", [request], (config, folder, workers, catalog))
+    return ExportReport.model_validate(answer)
+
+
+def _asked(
+    target: str,
+    requests: Sequence[EvalRequest | ExportRequest],
+    by: tuple[TrainConfig, Path, Workers, Catalog],
+) -> list[object]:
+    """What ``backend.worker``'s function ``target`` answers to each request."""
+    config, folder, workers, catalog = by
     work = WorkDir(folder)
     _describe(work, config, spec_for(config, catalog))
     write_json(folder / "requests.json", [request.model_dump(mode="json") for request in requests])
     try:
-        process = _carried_out(workers, "evaluate", folder)
+        process = _carried_out(workers, target, folder)
     except BaseException:
         shutil.rmtree(folder)
         raise
@@ -391,10 +394,10 @@ def _carried_out(workers: Workers, target: str, folder: Path) -> BaseProcess:
     return process
 
 
-def _reports(answer: dict[str, object]) -> list[EvalReport]:
+def _reports(answer: dict[str, object]) -> list[object]:
     if "error" in answer:
         error = getattr(errors, str(answer["kind"]), AssayError)
         raise error(answer["error"])
     reports = answer["reports"]
     assert isinstance(reports, list)
-    return [EvalReport.model_validate(report) for report in reports]
+    return reports

@@ -212,9 +212,11 @@ def _works(store: RunStore, side: Side) -> dict[str, WorkDir]:
 
 
 def _freeze(events: Sequence[Envelope]) -> FreezeReported | None:
-    """The proof of the candidate's run that frozen tensors did not change."""
+    """The proof of the candidate's run that frozen tensors did not change: that of a planned
+    thawing holds for good, also if the run was continued after it."""
     reports = [e.event for e in events if isinstance(e.event, FreezeReported)]
-    return reports[-1] if reports else None
+    thawed = [report for report in reports if report.phase == "verified" and report.until]
+    return next(reversed(thawed or reports), None)
 
 
 def _exposure(store: RunStore, side: Side) -> Exposure:

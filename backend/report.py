@@ -14,6 +14,7 @@ from backend.analysis.report.results import best_epoch
 from backend.analysis.report.run import Training
 from backend.analysis.report.study import Search
 from backend.catalog import CATALOG, Catalog
+from backend.config.schema import CUSTOM
 from backend.core.comparisons import Comparison
 from backend.core.errors import StoreError
 from backend.core.records import Run, StudyRecord
@@ -132,7 +133,7 @@ def of_study(home: Home, store: RunStore, of: StudyRecord, catalog: Catalog = CA
     search = Search(
         study=of,
         comparisons=_involving(store, runs),
-        strategies=tuple(catalog[kinds.pop()].strategies) if _one_of(kinds, catalog) else (),
+        strategies=_offered(kinds, catalog),
         plain=study.plain_trial(of),
         gflops=gflops_by_run(trained),
     )
@@ -195,6 +196,14 @@ def _folder(home: Home, wanted: Path) -> Path:
 def _file_name(name: str) -> str:
     """A study's name as one folder's name."""
     return "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(". ") or "study"
+
+
+def _offered(kinds: set[str], catalog: Catalog) -> tuple[str, ...]:
+    """The freezing strategies that a search can choose."""
+    if not _one_of(kinds, catalog):
+        return ()
+    (kind,) = kinds
+    return tuple(name for name in catalog[kind].strategies if name != CUSTOM)
 
 
 def _one_of(kinds: set[str], catalog: Catalog) -> bool:

@@ -15,6 +15,7 @@ from backend.core.records import Checkpoint, EvalReport, Run
 from backend.core.sinks import first_event, read_events
 from backend.core.store import RunStore
 from backend.core.workdir import WorkDir
+from backend.hardware.attempts import trained_with
 from backend.scoring.evidence import Task
 from backend.scoring.files import evaluate_files
 from backend.tracking.home import Home
@@ -59,6 +60,28 @@ def find_side(home: Home, store: RunStore, text: str, catalog: Catalog = CATALOG
     return _from_run(home, store, name, which or "best", catalog)
 
 
+def kept_sides(home: Home, store: RunStore, name: str, catalog: Catalog = CATALOG) -> list[Side]:
+    """Every checkpoint that a run still has, in the order of their steps.
+
+    Raises CheckpointError if there is none, or if one is not the file that the run saved.
+    """
+    run, work, checkpoints = _kept(home, store, name)
+    if not checkpoints:
+        raise CheckpointError(f"run {run.key} keeps no checkpoint, so there is nothing to score")
+    for kept in checkpoints:
+        if sha256(Path(kept.path)) != kept.sha256:
+            raise CheckpointError(
+                f"{kept.path}: not the file that run {run.key} saved after epoch {kept.epoch}; "
+                "restore it, or delete it to leave it out"
+            )
+    config = _config(run, work, catalog)
+    sides = []
+    for kept in checkpoints:
+        label = f"{run.name}@{kept.epoch}"
+        sides.append(Side(_contender(store, run, kept, label, config), config))
+    return sides
+
+
 def prediction_side(task: Task, gt: Path, pred: Path, options: Section, out: Path) -> Side:
     """A file (or folder) of predictions, scored against ``gt``; its evidence goes to ``out``."""
     report = evaluate_files(task, gt, pred, options, out)
@@ -86,12 +109,8 @@ def shared_config(
 
 
 def _from_run(home: Home, store: RunStore, name: str, which: str, catalog: Catalog) -> Side:
-    run = store.run(name)
-    work = WorkDir(home.work_dir(run.key))
-    if not work.path.exists():
-        raise CheckpointError(f"run {run.key}: its work folder {work.path} is gone")
+    run, work, checkpoints = _kept(home, store, name)
     label = run.name if which == "best" else f"{run.name}@{which}"
-    checkpoints = store.checkpoints(run.key)
     if not checkpoints:
         report = _last_report(work)
         if report is None or which != "best":
@@ -110,6 +129,15 @@ def _from_run(home: Home, store: RunStore, name: str, which: str, catalog: Catal
     config = _config(run, work, catalog)
     report = None if config else _last_report(work)
     return Side(_contender(store, run, chosen[0], label, config), config, report)
+
+
+def _kept(home: Home, store: RunStore, name: str) -> tuple[Run, WorkDir, list[Checkpoint]]:
+    """A run, its folder and the checkpoints that it still has. Raises CheckpointError."""
+    run = store.run(name)
+    work = WorkDir(home.work_dir(run.key))
+    if not work.path.exists():
+        raise CheckpointError(f"run {run.key}: its work folder {work.path} is gone")
+    return run, work, store.checkpoints(run.key)
 
 
 def _from_file(store: RunStore, path: Path, catalog: Catalog) -> Side:
@@ -155,8 +183,12 @@ def _facts(path: Path) -> dict[str, int]:
 
 
 def _config(run: Run, work: WorkDir, catalog: Catalog) -> TrainConfig | None:
-    """The run's config; None for a run that others trained."""
-    return load_config(work.config, catalog=catalog) if run.trainer in catalog else None
+    """What the run was trained with, also by the machine's choice; None for a run that others
+    trained."""
+    if run.trainer not in catalog:
+        return None
+    config, knobs = load_config(work.config, catalog=catalog), catalog[run.trainer].knobs
+    return trained_with(config, work.path, knobs) if knobs else config
 
 
 def _contender(
@@ -172,7 +204,16 @@ def _contender(
         environment=started.environment if started else {},
         code=run.tags.get("mlflow.source.git.commit", ""),
         selection=_selection(store, run),
+        steps=_steps(store, run, checkpoint),
     )
+
+
+def _steps(store: RunStore, run: Run, checkpoint: Checkpoint) -> int | None:
+    """Those of the whole training for its best or last checkpoint, else those until it."""
+    kept = store.checkpoints(run.key)
+    if kept and checkpoint.epoch in (run.best_epoch, kept[-1].epoch):
+        return kept[-1].step
+    return checkpoint.step or None
 
 
 def _started(work: WorkDir) -> RunStarted | None:

@@ -12,9 +12,9 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from multiprocessing import connection, parent_process
+from multiprocessing import connection, parent_process, set_start_method
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 import yaml
 
@@ -24,7 +24,7 @@ from backend.analysis.diagnostics.judging import Told, judged
 from backend.analysis.diagnostics.live import FatalFindingError, Live
 from backend.analysis.diagnostics.memory import Memory
 from backend.catalog import CATALOG
-from backend.config.schema import flatten
+from backend.config.compose import flatten
 from backend.core.diagnosis import Diagnosis
 from backend.core.errors import AssayError, TrainingError
 from backend.core.events import (
@@ -34,11 +34,14 @@ from backend.core.events import (
     Event,
     MetricsLogged,
     RunFinished,
+    best_saved,
 )
-from backend.core.records import EvalReport
+from backend.core.records import EvalReport, Record
 from backend.core.sinks import EventSink, JsonlSink, Tail
-from backend.core.trainer import Emit, EvalRequest, Trainer
+from backend.core.trainer import Emit, EvalRequest, Exporter, ExportReport, ExportRequest, Trainer
 from backend.core.workdir import WorkDir, write_json
+from backend.hardware.attempts import LeftToNextError
+from backend.hardware.recovery import AGAIN
 
 REQUESTS = "requests.json"
 REPORTS = "reports.json"
@@ -80,7 +83,11 @@ def fit(path: str) -> None:
     sink = JsonlSink(work.events)
     emit = Emitter(sink, seq=earlier[-1].seq + 1 if earlier else 0)
     live = _live(work, emit, [envelope.event for envelope in earlier])
-    finished = live.conclude(_fit(work, emit, live))
+    try:
+        finished = live.conclude(_fit(work, emit, live))
+    except LeftToNextError:
+        sink.close()
+        _leave(AGAIN)
     emit(finished)
     sink.close()
     _leave(0 if finished.status != "failed" else 1)
@@ -121,16 +128,27 @@ def _fit(work: WorkDir, emit: Emitter, live: Live | Glance) -> RunFinished:
         outcome = load_trainer(work).fit(live, live)
     except FatalFindingError as error:
         return RunFinished(status="stopped", reason=str(error))
+    except LeftToNextError:
+        raise
     except AssayError as error:
-        return RunFinished(status="failed", reason=str(error), refused=emit.silent)
+        best = _best(work)
+        left = f"; its best checkpoint is {best}" if best else ""
+        reason, refused = f"{error}{left}", emit.silent
+        return RunFinished(status="failed", reason=reason, best=best, refused=refused)
     except Exception as error:  # noqa: BLE001 (the last event must be written)
         traceback.print_exc()
-        return RunFinished(status="failed", reason=f"{type(error).__name__}: {error}")
+        reason = f"{type(error).__name__}: {error}"
+        return RunFinished(status="failed", reason=reason, best=_best(work))
     request = work.stop_request()
     pruned = outcome.status == "stopped" and request is not None and request.status == "pruned"
     return RunFinished(
         status="pruned" if pruned else outcome.status, reason=outcome.reason, best=outcome.best
     )
+
+
+def _best(work: WorkDir) -> str | None:
+    """What is left of a run that failed."""
+    return best_saved(envelope.event for envelope in Tail(work.events).poll())
 
 
 def _live(work: WorkDir, emit: Emitter, earlier: Sequence[Event]) -> Live:
@@ -150,19 +168,33 @@ def _live(work: WorkDir, emit: Emitter, earlier: Sequence[Event]) -> Live:
 
 def evaluate(path: str) -> None:
     """Score the checkpoints listed in ``requests.json``; write ``reports.json``."""
+    _answer(path, lambda trainer, asked: _score(trainer, EvalRequest.model_validate(asked)))
+
+
+def export(path: str) -> None:
+    """Write the checkpoints of ``requests.json`` in other formats; write ``reports.json``."""
+
+    def write(trainer: Trainer, asked: object) -> ExportReport:
+        return cast(Exporter, trainer).export(ExportRequest.model_validate(asked))
+
+    _answer(path, write)
+
+
+def _answer(path: str, answer: Callable[[Trainer, object], Record]) -> None:
+    """A report for each request, or the error that one of them met."""
     work = WorkDir(Path(path))
     _enter(work)
     requests = yaml.safe_load((work.path / REQUESTS).read_text(encoding="utf-8"))
     try:
         trainer = load_trainer(work)
-        reports = [_score(trainer, EvalRequest.model_validate(request)) for request in requests]
-        answer: dict[str, object] = {"reports": [r.model_dump(mode="json") for r in reports]}
+        reports = [answer(trainer, request) for request in requests]
+        told: dict[str, object] = {"reports": [r.model_dump(mode="json") for r in reports]}
     except AssayError as error:
-        answer = {"error": str(error), "kind": type(error).__name__}
+        told = {"error": str(error), "kind": type(error).__name__}
     except Exception as error:  # noqa: BLE001 (the parent must be told)
         traceback.print_exc()
-        answer = {"error": f"{type(error).__name__}: {error}", "kind": TrainingError.__name__}
-    write_json(work.path / REPORTS, answer)
+        told = {"error": f"{type(error).__name__}: {error}", "kind": TrainingError.__name__}
+    write_json(work.path / REPORTS, told)
     _leave(0)
 
 
@@ -204,6 +236,8 @@ def _enter(work: WorkDir) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":  # loaders' processes would else import the training stack anew
+        set_start_method("fork", force=True)
     parent = parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
@@ -214,7 +248,7 @@ def _die_with(sentinel: int) -> None:
     os._exit(1)
 
 
-def _leave(code: int) -> None:
+def _leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # a training stack's threads and atexit hooks have nothing left to do

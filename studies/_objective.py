@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 import optuna
 
 from backend import launch
-from backend.catalog import CATALOG, Catalog
+from backend.catalog import CATALOG, Catalog, kept
+from backend.config.compose import flatten
 from backend.config.schema import TrainConfig
 from backend.core.errors import TrainingError
 from backend.core.events import Envelope, RunFinished, RunStarted
 from backend.core.sinks import EventSink
 from backend.core.trainer import TrainerSpec
 from backend.core.workdir import WorkDir
+from backend.keeping import keepers
 from backend.tracking.home import Home
 from studies import _storage
 from studies._findings import Doctor, curable
@@ -84,6 +86,7 @@ class Objective:
     def __call__(self, trial: optuna.Trial) -> float:
         overrides = self.spec.suggest(trial, self.trainer, self.base)
         config = self.base.replace({**overrides, "name": f"{self.study}/{trial.number}"})
+        config = kept(config, self.trainer, flatten(overrides))
         tags = {"study": self.study, "trial": str(trial.number)}
         work = launch.prepare(self.home, config, self.trainer, tags=tags, parent=self.study)
         pruning, doctor = PruningSink(trial, self.metric, work), Doctor()
@@ -94,7 +97,7 @@ class Objective:
                 pruning,
                 doctor,
                 *looking_on,
-                launch.mlflow_sink(self.home, work),
+                *keepers(self.home, work),
                 Started(self.started),
             ]
 

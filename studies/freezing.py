@@ -2,7 +2,7 @@
 
 import optuna
 
-from backend.config.schema import TrainConfig
+from backend.config.schema import CUSTOM, TrainConfig
 from backend.core.trainer import TrainerSpec
 from studies._spec import Params, StudySpec, learning_rates, suggest_rates
 
@@ -17,8 +17,13 @@ def suggest(trial: optuna.Trial, trainer: TrainerSpec, base: TrainConfig) -> Par
 
     Decay is asked for only where the trainer has it and the backbone or the neck trains.
     """
-    strategy = trial.suggest_categorical("freeze.strategy", list(trainer.strategies))
+    offered = [name for name in trainer.strategies if name != CUSTOM]
+    strategy = trial.suggest_categorical("freeze.strategy", offered)
     overrides: Params = {"freeze.strategy": strategy, **suggest_rates(trial, base)}
+    if base.freeze.strategy == CUSTOM:
+        overrides["freeze.modules"] = ()
+    if strategy == "full" and base.flat().get("freeze.unfreeze_at"):
+        overrides["freeze.unfreeze_at"] = None
     if DECAY in base.flat():
         trained = strategy in ("full", "backbone")
         overrides[DECAY] = trial.suggest_categorical(DECAY, LAYER_DECAY) if trained else None

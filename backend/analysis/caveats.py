@@ -8,6 +8,8 @@ from backend.scoring.evidence import Evidence
 
 _NEVER = 1_000_000
 _DECIDING_UNITS = 3
+ALIKE = 0.05
+"""Trainings whose numbers of steps differ by no larger share (of the fewer) are equally long."""
 
 
 def about_sides(contenders: tuple[Contender, Contender], reports: Reports) -> tuple[str, ...]:
@@ -26,7 +28,22 @@ def about_sides(contenders: tuple[Contender, Contender], reports: Reports) -> tu
                 f"'{picked.study}' by {picked.metric}: on the data that picked it, it looks "
                 "better than it is; only data that no trial saw can tell."
             )
+    warnings += unequal_steps(old.steps, new.steps)
     return tuple(warnings)
+
+
+def unequal_steps(baseline: int | None, candidate: int | None) -> list[str]:
+    """What follows if one side was trained for clearly more optimizer steps."""
+    if not baseline or not candidate:
+        return []
+    if abs(baseline - candidate) <= ALIKE * min(baseline, candidate):
+        return []
+    return [
+        f"The baseline was trained for {baseline:,} optimizer steps and the candidate for "
+        f"{candidate:,}: the longer training alone can explain a difference, so this shows no "
+        "effect of anything else that was changed, such as made-up images; train both for "
+        "equally many steps to see one."
+    ]
 
 
 def about_data(

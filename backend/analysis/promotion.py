@@ -242,8 +242,9 @@ def _frozen(policy: Policy, freeze: FreezeReported | None) -> list[str]:
         ]
     if not freeze.frozen_tensors:
         return [f"{PASS}nothing was to stay frozen (strategy {freeze.strategy})."]
+    thawed = f", until they were thawed after epoch {freeze.until}" if freeze.until else ""
     return [f"{PASS}all {freeze.frozen_tensors} frozen tensors are equal to the bit "
-            f"(strategy {freeze.strategy})."]  # fmt: skip
+            f"(strategy {freeze.strategy}{thawed})."]  # fmt: skip
 
 
 def _some(things: tuple[str, ...]) -> str:

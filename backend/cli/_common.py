@@ -1,7 +1,9 @@
 """What several command groups share."""
 
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a config key; may be repeated."),
+]
+FastOption = Annotated[
+    bool,
+    typer.Option("--fast", help="A short first training: fewer epochs, a smaller model."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -48,6 +54,12 @@ def show(*things: object) -> None:
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     for thing in things:
         console.print(thing, soft_wrap=isinstance(thing, str), markup=not isinstance(thing, str))
+
+
+def source(origin: str) -> str:
+    """Where a config's value comes from; a file by its way from here."""
+    path = Path(os.path.normpath(origin))
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def number(value: float | None, digits: int = 4) -> str:

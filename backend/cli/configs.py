@@ -1,11 +1,14 @@
 """assay config show | check | schema."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.cli._common import SetOption, show
+from backend.cli._common import FastOption, SetOption, show, source, table
+
+if TYPE_CHECKING:
+    from backend.catalog import Loaded
 
 config = typer.Typer(help="Look at configs without training.", no_args_is_help=True)
 
@@ -16,15 +19,42 @@ def register(app: typer.Typer) -> None:
 
 
 @config.command("show")
-def show_config(path: Path, overrides: SetOption = None) -> None:
+def show_config(
+    path: Path,
+    overrides: SetOption = None,
+    fast: FastOption = False,
+    origins: Annotated[
+        bool, typer.Option("--origins", help="Print where each value comes from.")
+    ] = False,
+) -> None:
     """Print a config with its parents, defaults and overrides resolved."""
     import yaml
 
-    from backend.catalog import load_config
+    from backend.catalog import load
     from backend.config.compose import parse_overrides
 
-    loaded = load_config(path, parse_overrides(overrides or []))
-    show(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False))
+    loaded = load(path, parse_overrides(overrides or []), fast)
+    if origins:
+        _show_origins(loaded)
+        return
+    show(yaml.safe_dump(loaded.config.model_dump(mode="json"), sort_keys=False))
+
+
+def _show_origins(loaded: "Loaded") -> None:
+    """Each value with its source, and with what this machine's tier chooses in its place."""
+    from backend.hardware.forecast import forecast
+    from backend.hardware.machine import survey
+
+    flat = loaded.config.flat()
+    rows = [[key, value, source(loaded.origins[key])] for key, value in flat.items()]
+    columns = ["key", "value", "from"]
+    knobs = loaded.spec.knobs
+    if knobs and flat.get("hardware.auto_scale") == "True":
+        told = forecast(loaded.config, knobs, survey())
+        tier = {plan.key: plan.tier for plan in told.plans if plan.tier is not None}
+        columns.append(f"tier {told.choice.tier.name}")
+        rows = [[*row, str(tier.get(row[0], ""))] for row in rows]
+    show(table("values and where they come from", columns, rows))
 
 
 @config.command()

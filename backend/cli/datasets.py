@@ -1,11 +1,11 @@
-"""assay dataset check | convert."""
+"""assay dataset check | convert | paste."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.cli._common import JsonOption, show, table
+from backend.cli._common import JsonOption, SetOption, show, table
 
 if TYPE_CHECKING:
     from backend.datasets import DetectionSplit
@@ -83,6 +83,38 @@ def convert(
     for one in splits:
         show(*one.notes, *one.remarks)
     show(f"written: {written}")
+
+
+@app.command()
+def paste(
+    config: Annotated[Path, typer.Argument(help="A training's config with synthetic folders.")],
+    out: Annotated[Path, typer.Option(help="The picture to write, .png or .jpg.")],
+    count: Annotated[int, typer.Option(min=1, help="Made images on it.")] = 16,
+    overrides: SetOption = None,
+) -> None:
+    """Draw some of the images that copy-paste would make in a training, with their boxes."""
+    from backend.catalog import load_config
+    from backend.config.compose import parse_overrides
+    from backend.config.synthetic import SyntheticConfig
+    from backend.core.errors import ConfigError
+    from backend.datasets.pasting import contact_sheet, prepare_composer, remarks_of
+    from backend.scoring.detection.yolo_datafile import read_datafile
+
+    made = load_config(config, parse_overrides(overrides or ()))
+    how = getattr(made, "synthetic", None)
+    if not isinstance(how, SyntheticConfig) or not how.active:
+        raise ConfigError(
+            f"{config}: nothing is pasted; name synthetic.annotated_dir and "
+            "synthetic.backgrounds_dir of a detection training"
+        )
+    flat = made.flat()
+    names = read_datafile(made.data).names
+    composer = prepare_composer(how, names, int(flat["imgsz"]), float(flat["augment.fliplr"]))
+    try:
+        contact_sheet(composer, count, made.seed).save(out)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--out {out}: cannot be written as a picture ({error})") from None
+    show(*remarks_of(composer), f"written: {out}")
 
 
 def _read(

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
         Family,
         RecipeComparison,
     )
-    from backend.core.records import EvalReport
+    from backend.core.records import Checkpoint, EvalReport
+    from backend.core.trainer import TrainerSpec
+
+MOST_COLUMNS = 6
+"""Metrics of a table, where the trainer does not name those that it shows."""
 
 SplitOption = Annotated[str, typer.Option(help="The split of the dataset to score on.")]
 ConfigOption = Annotated[
@@ -26,7 +30,10 @@ SIDE_HELP = (
     "A weight file, RUN, RUN@last, RUN@<epoch>, MODEL@champion, or with --gt predictions; several "
     "joined by commas are seeds of one recipe."
 )
-CHECKPOINT_HELP = "A weight file, RUN (its best), RUN@last, RUN@<epoch>, or MODEL@champion."
+CHECKPOINT_HELP = (
+    "A weight file, RUN (its best), RUN@last, RUN@<epoch>, RUN@all (every one that it kept), or "
+    "MODEL@champion."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -43,19 +50,26 @@ def evaluate(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score one checkpoint, without training."""
+    """Score one checkpoint, or each one that a run kept, without training."""
     from backend import launch
-    from backend.compare import evaluate_one
+    from backend.compare import evaluate_each
     from backend.config.compose import parse_overrides
-    from backend.sides import find_side, shared_config
+    from backend.sides import find_side, kept_sides, shared_config
     from backend.tracking.store import MlflowStore
 
     home = home_of(context)
     home.prepare()
-    side = find_side(home, MlflowStore(home), checkpoint)
-    shared = shared_config(None, side, parse_overrides(overrides or []), config)
-    workers = launch.Workers(launch.spec_for(shared).preload)
-    report = evaluate_one(home, side, shared, split, workers)
+    store, run = MlflowStore(home), checkpoint.removesuffix("@all")
+    every = run != checkpoint
+    sides = kept_sides(home, store, run) if every else [find_side(home, store, checkpoint)]
+    shared = shared_config(None, sides[0], parse_overrides(overrides or []), config)
+    spec = launch.spec_for(shared)
+    reports = evaluate_each(home, sides, shared, split, launch.Workers(spec.preload))
+    if every:
+        scored = [(s.contender.checkpoint, r) for s, r in zip(sides, reports, strict=True)]
+        _show_all(store.run(run).name, scored, spec, as_json)
+        return
+    side, report = sides[0], reports[0]
     if as_json:
         show(report.model_dump_json(indent=2))
         return
@@ -66,6 +80,36 @@ def evaluate(
         "", per_class(report), f"predictions: {report.predictions}",
         *(f"warning: {warning}" for warning in report.warnings),
     )  # fmt: skip
+
+
+def _show_all(
+    run: str,
+    scored: "list[tuple[Checkpoint, EvalReport]]",
+    spec: "TrainerSpec",
+    as_json: bool,
+) -> None:
+    """Each checkpoint of a run, which is the best, and whether it is better than the last."""
+    from backend.analysis.kept import judge_kept
+
+    found = judge_kept(run, scored)
+    if as_json:
+        show(found.model_dump_json(indent=2))
+        return
+    shown = [key.removeprefix("val/") for key in spec.columns.values() if key.startswith("val/")]
+    measured = scored[-1][1].metrics
+    names = [name for name in shown if name in measured] or list(measured)[:MOST_COLUMNS]
+    rows = [
+        (f"{kept.epoch}{'*' if kept.best else ''}", str(kept.step),
+         *(number(kept.metrics.get(name)) for name in names))
+        for kept in found.checkpoints
+    ]  # fmt: skip
+    title = f"{run}: every checkpoint on {found.split} ({found.units} {found.unit}s)"
+    show(
+        table(title, ("epoch", "step", *names), rows),
+        "",
+        *found.sentences,
+        *(f"warning: {warning}" for warning in found.warnings),
+    )
 
 
 def compare(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.cli._common import JsonOption, SetOption, home_of, show, table
+from backend.cli._common import FastOption, JsonOption, SetOption, home_of, show, table
 
 if TYPE_CHECKING:
     from backend.core.events import RunFinished
@@ -30,6 +30,7 @@ def train(
     context: typer.Context,
     config: Annotated[Path | None, typer.Argument(help="A YAML file; see configs/train.")] = None,
     overrides: SetOption = None,
+    fast: FastOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved config and end.")
     ] = False,
@@ -40,28 +41,31 @@ def train(
     """Train a config as one run, tracked in MLflow."""
     if (config is None) == (resume is None):
         raise typer.BadParameter("name a CONFIG to train, or a run to --resume")
-    if resume is not None and (overrides or dry_run):
+    if resume is not None and (overrides or dry_run or fast):
         raise typer.BadParameter("a resumed run keeps its config; start a new run to change it")
     if resume is not None:
         _continue(home_of(context), resume)
     elif config is not None:
-        _start(home_of(context), config, overrides or [], dry_run)
+        _start(home_of(context), config, overrides or [], fast, dry_run)
 
 
-def _start(home: "Home", path: Path, assignments: list[str], dry_run: bool) -> None:
+def _start(home: "Home", path: Path, assignments: list[str], fast: bool, dry_run: bool) -> None:
     import yaml
 
     from backend import launch
-    from backend.catalog import load_config
+    from backend.catalog import load
     from backend.config.compose import parse_overrides
 
-    config = load_config(path, parse_overrides(assignments))
+    loaded = load(path, parse_overrides(assignments), fast)
     if dry_run:
-        show(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        show(yaml.safe_dump(loaded.config.model_dump(mode="json"), sort_keys=False))
         return
+    if fast:
+        show(f"--fast: {', '.join(f'{key} {value}' for key, value in loaded.fast.items())}")
     launch.reap(home)
-    work = launch.prepare(home, config, launch.spec_for(config))
-    _run(home, work, launch.spec_for(config).preload)
+    tags = {"fast": "true"} if fast else None
+    work = launch.prepare(home, loaded.config, loaded.spec, tags=tags)
+    _run(home, work, loaded.spec.preload)
 
 
 def _continue(home: "Home", key: str) -> None:
@@ -101,6 +105,10 @@ def conclude(work: "WorkDir", finished: "RunFinished") -> None:
         show(f"{finished.status}: {finished.reason}")
     if finished.best:
         show(f"best checkpoint: {work.path / finished.best}")
+    if work.summary.exists():
+        show(f"{work.results.name} and {work.summary.name} are in {work.path}")
+    if work.tensorboard.exists():
+        show(f"curves: tensorboard --logdir {work.tensorboard}")
     if finished.finding:
         show(f"what to do about it: assay diagnose {work.path.name}")
         raise typer.Exit(A_WASTE)
@@ -134,11 +142,12 @@ def replay(
         Path, typer.Argument(help="A run's folder below mlruns/work, or its key.")
     ],
 ) -> None:
-    """Rebuild a run in MLflow from its work directory."""
-    from backend.tracking.replay import replay as rebuild
+    """Rebuild a run in MLflow, and its files, from its work directory."""
+    from backend.core.workdir import WorkDir
+    from backend.keeping import restore
 
     home = home_of(context)
     folder = work_dir if work_dir.is_dir() else home.work_dir(str(work_dir))
     home.prepare()
-    run = rebuild(home, folder.absolute())
+    run = restore(home, WorkDir(folder.absolute()))
     show(f"run {run.key} is in {home.tracking_uri} as {run.mlflow_run_id} ({run.status})")

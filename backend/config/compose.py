@@ -7,6 +7,7 @@ failure is a ConfigError that names the file and the key.
 import copy
 import difflib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,9 +18,42 @@ from backend.core.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 
+DEFAULT = "default"
 
-def load_yaml(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, object]:
-    """The mapping in ``path`` with its parents merged in.
+
+@dataclass(frozen=True)
+class Composed:
+    """Values from several sources; ``origins`` names the source of each, by dotted key."""
+
+    data: dict[str, object] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+
+    def extended(self, other: "Composed") -> "Composed":
+        """With another's values on top."""
+        return Composed(merge(self.data, other.data), self.origins | other.origins)
+
+    def overridden(self, overrides: Mapping[str, object], source: str) -> "Composed":
+        """With dotted overrides on top, each of which replaces all that was below its key."""
+        origins = {
+            key: origin
+            for key, origin in self.origins.items()
+            if not any(f"{key}.".startswith(f"{dotted}.") for dotted in overrides)
+        }
+        new = dict.fromkeys(flatten(dict(overrides)), source)
+        return Composed(apply_overrides(self.data, overrides), origins | new)
+
+    def origin(self, key: str) -> str:
+        """The source of a dotted key's value; ``DEFAULT`` if none names it."""
+        return self.origins.get(key, DEFAULT)
+
+
+def load_yaml(path: Path) -> dict[str, object]:
+    """The mapping in ``path`` with its parents merged in. Raises ConfigError."""
+    return load(path).data
+
+
+def load(path: Path, _seen: tuple[Path, ...] = ()) -> Composed:
+    """What is in ``path`` and its parents.
 
     Raises ConfigError for a missing file, wrong YAML, or a circle of ``extends``.
     """
@@ -32,10 +66,10 @@ def load_yaml(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, object]:
         parents = [parents]
     if not isinstance(parents, list):
         raise ConfigError(f"{path}: 'extends' is a file name or a list of them")
-    merged: dict[str, object] = {}
+    composed = Composed()
     for parent in parents:
-        merged = merge(merged, load_yaml(path.parent / str(parent), (*_seen, path)))
-    return merge(merged, data)
+        composed = composed.extended(load(path.parent / str(parent), (*_seen, path)))
+    return composed.extended(Composed(data, dict.fromkeys(flatten(data), str(path))))
 
 
 def _read(path: Path) -> dict[str, object]:
@@ -83,6 +117,17 @@ def apply_overrides(
             node = child
         node[leaf] = value
     return result
+
+
+def flatten(data: dict[str, object], prefix: str = "") -> dict[str, str]:
+    """Nested mappings to dotted keys; None becomes the empty string."""
+    flat: dict[str, str] = {}
+    for key, value in data.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = "" if value is None else str(value)
+    return flat
 
 
 def parse_overrides(assignments: Iterable[str]) -> dict[str, object]:

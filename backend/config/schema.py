@@ -6,6 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from backend.config.compose import apply_overrides, flatten
+
 
 def _absolute(path: Path) -> Path:
     return Path(os.path.expanduser(path)).absolute()  # noqa: PTH111 (Path raises for ~nobody)
@@ -21,6 +23,10 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", protected_namespaces=(), coerce_numbers_to_str=True
     )
+
+
+CUSTOM = "custom"
+"""The freezing strategy that needs modules beside its name; a search cannot choose it."""
 
 
 class FreezeConfig(Section):
@@ -69,17 +75,4 @@ class TrainConfig(Section):
 
     def replace(self, overrides: dict[str, object]) -> Self:
         """A copy with dotted overrides, validated again."""
-        from backend.config.compose import apply_overrides  # noqa: PLC0415 (compose reads schema)
-
         return type(self).model_validate(apply_overrides(self.model_dump(mode="json"), overrides))
-
-
-def flatten(data: dict[str, object], prefix: str = "") -> dict[str, str]:
-    """Nested mappings to dotted keys; None becomes the empty string."""
-    flat: dict[str, str] = {}
-    for key, value in data.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = "" if value is None else str(value)
-    return flat

@@ -91,7 +91,8 @@ class Contender(Record):
     """One side of a comparison: a checkpoint, or a file of predictions in its place.
 
     ``data`` are the digests of what it was trained and validated on, by split; ``environment``
-    holds package versions and ``code`` the commit.
+    holds package versions and ``code`` the commit. ``steps`` are the optimizer steps that it was
+    trained for, also after it was best; None if not known.
     """
 
     label: str
@@ -102,6 +103,7 @@ class Contender(Record):
     environment: dict[str, str] = Field(default_factory=dict)
     code: str = ""
     selection: Selection | None = None
+    steps: int | None = None
 
 
 class DataComparison(Record):

@@ -6,6 +6,7 @@ MLflow, pruning and the console are readers of it.
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -45,12 +46,16 @@ class RunStarted(Record):
 
 
 class MetricsLogged(Record):
-    """Values at an optimizer step. Keys are ``split/name``, split in lower case."""
+    """Values at an optimizer step. Keys are ``split/name``, split in lower case.
+
+    ``ends``: the epoch is over with this step, and these are its last values.
+    """
 
     type: Literal["MetricsLogged"] = "MetricsLogged"
     step: int
     epoch: int
     metrics: dict[str, float]
+    ends: bool = False
 
     @field_validator("metrics")
     @classmethod
@@ -79,7 +84,9 @@ class FreezeGroup(Record):
 class FreezeReported(Record):
     """What a strategy freezes, as ``declared`` before training and ``verified`` after it.
 
-    After training ``violations`` names each frozen tensor or buffer that changed by a bit.
+    ``violations`` names each frozen tensor or buffer that changed by a bit while it was frozen.
+    ``until``: the epoch after which nothing is frozen any more, and at whose end it is verified;
+    None: to the end.
     """
 
     type: Literal["FreezeReported"] = "FreezeReported"
@@ -90,6 +97,7 @@ class FreezeReported(Record):
     changed_tensors: int | None = None
     violations: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    until: int | None = None
 
 
 class CheckpointSaved(Record):
@@ -199,7 +207,8 @@ class Recovered(Record):
     """Memory ran out, and the run goes on one step lower; told when the next attempt begins.
 
     ``attempt`` counts from 1, the one that was given up; ``step`` is how many optimizer steps
-    it had done, None if its process died without a word. ``kind`` is the memory: of the device
+    it had done, or had told of before its process died without a word (None: of none). ``kind``
+    is the memory: of the device
     or the host. ``requested`` and ``effective`` have the same config keys: what was asked for,
     and what is trained with from here. ``skipped`` names the rungs with nothing to give;
     ``order`` is what was given up first.
@@ -221,7 +230,8 @@ class Recovered(Record):
 class GpuSample(Record):
     """A GPU over a window of time: mean ``utilization`` (percent) and ``power`` (watts), highest
     ``memory`` in use and its ``total`` (bytes), highest ``temperature`` (degrees Celsius). What
-    the card does not tell is None, never 0."""
+    the card does not tell is None, never 0. ``index`` counts the GPUs that the run may use, as
+    CUDA_VISIBLE_DEVICES orders them."""
 
     index: int
     name: str | None = None
@@ -237,9 +247,10 @@ class HardwareSampled(Record):
 
     ``step`` is the optimizer step that it had heard of last; ``samples`` how often it looked, and
     ``seconds`` what that took it, on average. ``cpu`` is the mean load of the training process
-    and its loaders in percent of one core, ``rss`` their highest resident memory, ``memory`` and
-    ``total`` the highest use and the size of the host's memory (of its container's, if that is
-    limited); bytes. What is not known is None.
+    and its loaders in percent of one core, ``host_cpu`` that of the whole machine in percent of
+    all its cores; ``rss`` is their highest resident memory, ``memory`` and ``total`` the highest
+    use and the size of the host's memory (of its container's, if that is limited); bytes. What is
+    not known is None.
     """
 
     type: Literal["HardwareSampled"] = "HardwareSampled"
@@ -248,6 +259,7 @@ class HardwareSampled(Record):
     seconds: float
     gpus: tuple[GpuSample, ...] = ()
     cpu: float | None = None
+    host_cpu: float | None = None
     rss: int | None = None
     memory: int | None = None
     total: int | None = None
@@ -281,6 +293,11 @@ class RunFinished(Record):
     finding: str = ""
 
 
+UNFINISHED = RunFinished(
+    status="failed", reason="the event stream has no end: the run was interrupted"
+)
+"""What is said of a run that never said its last word."""
+
 Event = Annotated[
     RunStarted
     | MetricsLogged
@@ -304,8 +321,21 @@ Event = Annotated[
 ]
 
 
+def best_saved(events: Iterable[Event]) -> str | None:
+    """The path of the best checkpoint that they tell of, if there is one and it was kept."""
+    bests: dict[str, None] = {}
+    for event in events:
+        if isinstance(event, CheckpointSaved) and event.best:
+            bests.pop(event.checkpoint.path, None)
+            bests[event.checkpoint.path] = None
+        elif isinstance(event, CheckpointRemoved):
+            bests.pop(event.path, None)
+    return next(reversed(bests), None)
+
+
 class Envelope(Record):
-    """An event with its place in the stream. ``time`` is Unix seconds in the worker."""
+    """An event with its place in the stream. ``time`` is Unix seconds in the worker; what the
+    parent sees (HardwareSampled) is a stream of its own, in ``hardware.jsonl``."""
 
     seq: int
     time: float

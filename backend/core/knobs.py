@@ -1,7 +1,7 @@
 """What the machine may change in a trainer's config: the keys, and how far down each one goes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from backend.core.events import Setting
 
@@ -50,7 +50,8 @@ class Knobs:
     without it the trainer sees to that itself, or not. ``smallest`` is the lowest batch (2
     where batch norm needs it). ``cache`` holds images in memory; off is False. ``batches``
     gives the batch by tier, where that is not the usual one, and ``models`` the model that a
-    tier takes where ``model`` says ``auto``.
+    tier takes where ``model`` says ``auto``. ``loads_on_cpu``: are there loader processes also
+    where there is no GPU?
     """
 
     batch: str = "runner.batch"
@@ -58,11 +59,22 @@ class Knobs:
     smallest: int = 1
     size: Size | None = None
     cache: str | None = None
-    workers: str = "runner.workers"
+    workers: str | None = "runner.workers"
     prefetch: str | None = "runner.prefetch"
     batches: Mapping[str, int] = field(default_factory=dict)
     model: str | None = None
     models: Mapping[str, str] = field(default_factory=dict)
+    loads_on_cpu: bool = True
+
+    def on(self, gpu: bool) -> "Knobs":
+        """What may change there."""
+        return self if gpu or self.loads_on_cpu else replace(self, workers=None)
+
+    @property
+    def of_evaluation(self) -> "Knobs":
+        """What an evaluation has to give: its batch, down to one sample. Other images would be
+        another evaluation, and it has no loader processes."""
+        return Knobs(batch=self.batch, accumulate=self.accumulate, workers=None, prefetch=None)
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Where events go, and how they are read back."""
 
+import heapq
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -130,6 +131,17 @@ def read_events(path: Path) -> list[Envelope]:
     if not path.is_file():
         raise StoreError(f"{path}: no event file; is this a run's work directory?")
     return Tail(path).poll()
+
+
+def interleaved(
+    told: Sequence[Envelope], seen: Sequence[Envelope], begins: bool = True
+) -> list[Envelope]:
+    """What a worker told and what its parent saw, by time; the last word is the worker's, and the
+    first one if the run ``begins`` here."""
+    first = told[: int(begins)]
+    rest = told[len(first) :]
+    between = heapq.merge(rest[:-1], seen, key=lambda envelope: envelope.time)
+    return [*first, *between, *rest[-1:]]
 
 
 def first_event(path: Path) -> Event | None:

@@ -52,12 +52,14 @@ class EvalRequest(Record):
 
 class ExportRequest(Record):
     """Write ``checkpoint`` as ``format`` to the file ``out``. ``data`` is the dataset file on
-    whose ``val`` split both are scored; empty: only their outputs are compared."""
+    whose ``val`` split both are scored; empty: only their outputs are compared. ``dynamic``: the
+    file takes any batch and image size, where its format knows fixed ones."""
 
     checkpoint: str
     format: str
     out: str
     data: str = ""
+    dynamic: bool = False
 
 
 class ExportReport(Record):

@@ -1,6 +1,7 @@
 """The files of a work directory, and who holds it.
 
-work/<key>/  run.json  config.yaml  events.jsonl  output.log  stop  lock  checkpoints/
+work/<key>/  run.json  config.yaml  events.jsonl  hardware.jsonl  output.log  stop  lock
+             checkpoints/  results.csv  training_result.json  tensorboard/
 """
 
 import fcntl
@@ -50,9 +51,13 @@ class WorkDir:
         self.run = path / "run.json"
         self.config = path / "config.yaml"
         self.events = path / "events.jsonl"
+        self.hardware = path / "hardware.jsonl"
         self.output = path / "output.log"
         self.stop = path / "stop"
         self.lock = path / "lock"
+        self.results = path / "results.csv"
+        self.summary = path / "training_result.json"
+        self.tensorboard = path / "tensorboard"
 
     def read_run(self) -> RunFile:
         """Who this run is. Raises StoreError if the folder is not a run's."""

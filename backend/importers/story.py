@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from backend.config.schema import flatten
+from backend.config.compose import flatten
 from backend.core.events import (
     CheckpointRemoved,
     CheckpointSaved,

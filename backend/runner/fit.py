@@ -74,6 +74,7 @@ def _fit(
     before = Snapshot(session.model, session.frozen)
     if state:
         session.restore(state)
+        session.where.step = session.step
     keeper = Keeper(work_dir, emit, training.spec.headline, _direction(training), training.tie)
     for event in _opening(session, part, before, resumed=state is not None):
         emit(event)

@@ -81,7 +81,7 @@ def train(
     def need(effective: C) -> Need:
         return needed(build(effective, work_dir))
 
-    return Attempts(config, work_dir, knobs, _site(config), need).run(attempt, release)
+    return Attempts(config, work_dir, knobs, _site(config), need).run(attempt, release, stop)
 
 
 def _site(config: Runnable) -> Site:

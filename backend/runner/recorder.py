@@ -93,7 +93,8 @@ class Recorder:
         metrics |= {f"lr/{part}": rate for part, rate in self._rates.items()}
         point = session.point
         metrics |= validated.metrics
-        self._emit(MetricsLogged(step=point.step, epoch=point.epoch, metrics=metrics))
+        ends = session.length.due(point.step, 1)
+        self._emit(MetricsLogged(step=point.step, epoch=point.epoch, metrics=metrics, ends=ends))
         for event in validated.events:
             self._emit(event)
         if validated.metrics:

@@ -29,10 +29,11 @@ class Curves:
             self._points -= len(dropped.steps)
 
 
-def series_of(points: list[Point]) -> Series:
-    """A curve; of several values at one step (after a resume) the last one counts."""
+def series_of(points: list[Point], in_time: bool = False) -> Series:
+    """A curve; of several values at one step (after a resume) the last one counts, but for what
+    is a course ``in_time``."""
     steps, values, times = zip(*points, strict=True) if points else ((), (), ())
-    if len(set(steps)) < len(steps):
+    if not in_time and len(set(steps)) < len(steps):
         return series_of(list({point[0]: point for point in points}.values()))
     return Series.model_construct(steps=steps, values=_real(values), times=times)
 

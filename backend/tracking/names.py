@@ -25,6 +25,7 @@ UPDATED = "updated"
 DIAGNOSIS = "diagnosis"
 FINDING = "finding."
 HARDWARE = "hardware"
+SYSTEM = "system/"
 COMPARISON = "comparison"
 RECIPES = "recipes"
 DECISION = "decision"
@@ -67,6 +68,11 @@ def experts_file(step: int) -> str:
 def evidence_file(part: int) -> str:
     """A part of what a run told of itself, an event per line; the names sort in order."""
     return f"{EVIDENCE_FOLDER}/part-{part:05d}.jsonl"
+
+
+def in_time(metric: str) -> bool:
+    """Is a metric one of the machine? It has several values at a step, and each of them counts."""
+    return metric.startswith((SYSTEM, f"{HARDWARE}/"))
 
 
 def metric_key(text: str) -> str:

@@ -6,7 +6,7 @@ single thing and remembers its result only when it succeeded.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from mlflow.tracking import MlflowClient
 
 from backend.core.diagnosis import Diagnosis
 from backend.core.events import (
+    UNFINISHED,
     CheckpointRemoved,
     CheckpointSaved,
     Diagnosed,
@@ -30,12 +31,15 @@ from backend.core.events import (
     Evaluated,
     Event,
     ExpertsObserved,
+    FileSaved,
     FreezeReported,
+    HardwareSampled,
     MetricsLogged,
     Noted,
     Recovered,
     RunFinished,
     RunStarted,
+    Setting,
 )
 from backend.core.records import Checkpoint, DatasetInput, EvalReport
 from backend.core.workdir import WorkDir
@@ -43,6 +47,7 @@ from backend.tracking import names
 from backend.tracking.artifacts import put_file, put_text
 from backend.tracking.client import slug
 from backend.tracking.evidence import EvidenceLog
+from backend.tracking.hardware import in_force, planned, sampled
 
 Call = Callable[[], object]
 
@@ -56,9 +61,6 @@ MLFLOW_STATUS = {
     "pruned": "KILLED",
     "failed": "FAILED",
 }
-UNFINISHED = RunFinished(
-    status="failed", reason="the event stream has no end: the run was interrupted"
-)
 
 
 class Projection:
@@ -75,13 +77,19 @@ class Projection:
         self._inputs: set[str] = set()
         self._evaluations: list[tuple[str, str]] = []
         self._notes: list[dict[str, object]] = []
+        self._files = dict.fromkeys((work.results.name, work.summary.name))
         self._finished: RunFinished | None = None
         self._evidence = EvidenceLog()
         self._open_findings: frozenset[str] = frozenset()
+        self._began = 0.0
+        self._planned: dict[str, Setting] = {}
         self._time = 0.0
 
     def add(self, envelope: Envelope) -> list[Call]:
         """The calls that an event needs at once; metrics wait for ``flush``."""
+        if isinstance(envelope.event, HardwareSampled):
+            self._rows += _rows(sampled(envelope.event), envelope.time, envelope.event.step)
+            return []
         self._time = envelope.time
         self._evidence.add(envelope.event)
         match envelope.event:
@@ -113,6 +121,8 @@ class Projection:
                 return self._evaluated(event.report)
             case Recovered():
                 return self._recovered(event)
+            case FileSaved(path=path):
+                self._files[path] = None
             case Diagnosed(diagnosis=diagnosis):
                 return self._diagnosed(diagnosis)
         return []
@@ -142,7 +152,9 @@ class Projection:
             *self.flush(),
             *([partial(self._put, "notes.json", notes)] if self._notes else []),
             partial(put_file, self._client, self._run_id, self._work.events),
+            partial(put_file, self._client, self._run_id, self._work.hardware),
             partial(put_file, self._client, self._run_id, self._work.output),
+            *(partial(self._put_file, path) for path in self._files),
             partial(self._tag, tags),
             partial(
                 self._client.set_terminated,
@@ -153,6 +165,9 @@ class Projection:
         ]
 
     def _started(self, event: RunStarted) -> list[Call]:
+        if not self._began:
+            self._began, self._planned = self._time, planned(self._work.path)
+            self._began_with(self._planned)
         tags = {
             names.EPOCHS: str(event.epochs),
             names.HEADLINE: event.headline,
@@ -189,15 +204,16 @@ class Projection:
         """A note, the settings in force as tags, and their numbers as metrics."""
         message = f"attempt {event.attempt}: {event.cause}; goes on with {event.action}"
         self._note("warning", message)
-        numbers = {
-            f"{names.HARDWARE}/{key}": float(value)
-            for key, value in event.effective.items()
-            if isinstance(value, int) and not isinstance(value, bool)
-        }
+        if event.attempt == 1:
+            self._began_with({k: v for k, v in event.requested.items() if k not in self._planned})
         recoveries = {f"{names.HARDWARE}/recoveries": float(event.attempt)}
-        self._rows += _rows(recoveries | numbers, self._time, event.step or 0)
+        self._rows += _rows(recoveries | in_force(event.effective), self._time, event.step or 0)
         tags = {f"{names.HARDWARE}.{key}": str(v) for key, v in event.effective.items()}
         return [partial(self._tag, {f"{names.HARDWARE}.recoveries": str(event.attempt), **tags})]
+
+    def _began_with(self, settings: Mapping[str, Setting]) -> None:
+        """The first points of curves that show how settings change."""
+        self._rows += _rows(in_force(settings), self._began, 0)
 
     def _diagnosed(self, diagnosis: Diagnosis) -> list[Call]:
         """The newest diagnosis takes the place of the one before, with its tags."""
@@ -312,6 +328,12 @@ class Projection:
 
     def _put(self, name: str, text: str) -> None:
         put_text(self._client, self._run_id, name, text)
+
+    def _put_file(self, path: str) -> None:
+        """A file of the work directory, at the same place below the run's artifacts."""
+        folder = Path(path).parent.as_posix()
+        source = self._work.path / path
+        put_file(self._client, self._run_id, source, None if folder == "." else folder)
 
     def _tag(self, tags: dict[str, str]) -> None:
         self._client.log_batch(self._run_id, tags=run_tags(tags))

@@ -201,12 +201,12 @@ class MlflowStore:
 
     def _curve(self, rows: Rows, run: Run, metric: str) -> Series:
         if run.status == "running":
-            return series_of(rows.history(run.mlflow_run_id, metric))
+            return _series(rows, run, metric)
         name = (run.mlflow_run_id, metric)
         with self._lock:
             known = self._curves.get(name)
         if known is None:
-            known = series_of(rows.history(run.mlflow_run_id, metric))
+            known = _series(rows, run, metric)
             with self._lock:
                 self._curves.keep(name, known)
         return known
@@ -286,6 +286,10 @@ def served_checkpoint(home: Home, version: VersionRow) -> Checkpoint:
     name = f"artifacts/{names.CHECKPOINT}/{Path(checkpoint.path).name}"
     copy = local_file(version.source, home.artifacts, name)
     return checkpoint.model_copy(update={"path": str(copy)}) if copy else checkpoint
+
+
+def _series(rows: Rows, run: Run, metric: str) -> Series:
+    return series_of(rows.history(run.mlflow_run_id, metric), names.in_time(metric))
 
 
 def _open(database: Path) -> sqlite3.Connection:

@@ -10,10 +10,10 @@ from pathlib import Path
 import yaml
 from mlflow.tracking import MlflowClient
 
-from backend.config.schema import flatten
+from backend.config.compose import flatten
 from backend.core.digest import sha256
 from backend.core.errors import StoreError
-from backend.core.events import Envelope
+from backend.core.events import Envelope, HardwareSampled
 from backend.core.sinks import Tail
 from backend.core.workdir import RunFile, WorkDir
 from backend.tracking import names
@@ -97,12 +97,16 @@ class MlflowSink:
                 for envelope in batch:
                     self._attempt(self._projection.add(envelope))
                 self._attempt(self._projection.flush())
-                if batch[-1].seq > self._past:
+                if any(self._is_new(envelope) for envelope in batch):
                     self._attempt(self._replace_old())
             self._attempt(self._projection.close())
             self._attempt(self._replace_old())
         except Exception as error:  # noqa: BLE001 (raised by close)
             self._error = error
+
+    def _is_new(self, envelope: Envelope) -> bool:
+        """Did the worker tell it after all that it had told before? Samples have no say."""
+        return envelope.seq > self._past and not isinstance(envelope.event, HardwareSampled)
 
     def _next_batch(self) -> list[Envelope]:
         """What arrives within FLUSH_SECONDS of the next event; nothing after the last one."""

@@ -1,11 +1,20 @@
+import sys
 from pathlib import Path
 
 import pytest
 
+from backend.launch import Workers
 from backend.tracking.home import Home
 from tests.support.mlflow_home import copy_home, template_home
 
 __all__ = ["template_home"]
+TRAINERS = ("tests.support.toy", "tests.support.runner_toy", "tests.support.yolo_faults")
+
+
+@pytest.fixture(scope="session")
+def workers() -> Workers:
+    """One server for all tests, as Python has but one: with the trainers that they imported."""
+    return Workers([name for name in TRAINERS if name in sys.modules])
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 
 from backend.synthetic.skeletons import write_spotting
 from backend.synthetic.traffic import write_traffic
+from tests.support.pasting import write_annotated, write_backgrounds
 from tests.support.readme_files import write_foreign_files
 from tests.support.shapes import write_architecture, write_dataset
 
@@ -29,6 +30,7 @@ SHORTER = {
     "assay study run moe_top_k": f"assay study run moe_top_k --trials 1 {SCENES}",
     "assay demo mdfed": f"assay train configs/train/mdfed.yaml {CLIPS}",
     "assay check configs/train/mdfed.yaml": f"assay check configs/train/mdfed.yaml {CLIPS}",
+    "assay study run copy_paste": "assay study run copy_paste --trials 1",
     "--name rallies --trials 8": f"--name rallies --trials 1 {CLIPS}",
 }
 MORE = {
@@ -64,6 +66,8 @@ class Newcomer:
         model = write_architecture(folder / "tiny.yaml")
         (folder / "robot.yaml").write_text(ROBOT.format(model=model, data=data))
         (folder / "configs").symlink_to(ROOT / "configs")
+        write_annotated(folder / "cups")
+        write_backgrounds(folder / "rooms")
         write_foreign_files(folder)
         write_traffic(folder / "traffic", frames=40)
         write_spotting(folder / "clips", train=12, val=6, holdout=6)

@@ -101,6 +101,11 @@ class TrainerSuite:
                     assert event.step > last.get(key, -1), key
                     last[key] = event.step
 
+    def test_each_epoch_ends_once(self, fitted: tuple[Path, list[Event]]) -> None:
+        logged = [e for e in fitted[1] if isinstance(e, MetricsLogged)]
+        ended = [e.epoch for e in logged if e.ends]
+        assert ended == list(range(1, max(e.epoch for e in logged) + 1))
+
     def test_checkpoints_exist_and_hold_no_code(self, fitted: tuple[Path, list[Event]]) -> None:
         work, events = fitted
         removed = {e.path for e in events if isinstance(e, CheckpointRemoved)}

@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import random
-import resource
 import signal
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -43,6 +42,7 @@ from backend.runner.seeds import seed_model
 from backend.runner.training import Data, NoWatch, Parts, Point, Training, Validated
 from backend.scoring.detection.task import evaluate
 from backend.scoring.tasks import save_evidence
+from tests.support.limits import allow
 from tests.support.toy import render
 
 EVALUATOR = "runner toy 1"
@@ -242,14 +242,6 @@ def kill_while_saving(files: int, marker: Path) -> None:
 
     if not marker.exists():
         os.fsync = synced  # type: ignore[assignment]
-
-
-def allow(mebibytes: int) -> None:
-    """Let this process's address space grow by so much, once."""
-    if resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        limit = pages * resource.getpagesize() + mebibytes * 2**20
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def build(config: RunnerToyConfig, work_dir: Path) -> Training:

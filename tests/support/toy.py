@@ -56,6 +56,12 @@ class ToyOptimizer(Section):
     layer_decay: float | None = None
 
 
+class ToyHardware(Section):
+    """Seconds between looks at the machine; the toy steps down for nothing."""
+
+    sample: float = 2.0
+
+
 class ToyConfig(TrainConfig):
     """``crash``: die of this at the end of epoch ``crash_epoch``; once, unless ``always``.
 
@@ -68,6 +74,7 @@ class ToyConfig(TrainConfig):
     kind: Literal["toy"] = "toy"
     epochs: int = 3
     optimizer: ToyOptimizer = ToyOptimizer()
+    hardware: ToyHardware = ToyHardware()
     crash: Literal["", "error", "kill", "always"] = ""
     crash_epoch: int = 2
     work: int = 0
@@ -161,7 +168,7 @@ class ToyTrainer:
             if epoch == config.nan_epoch:
                 metrics["val/loss"] = float("nan")
             step = epoch * STEPS_PER_EPOCH
-            emit(MetricsLogged(step=step, epoch=epoch, metrics=metrics))
+            emit(MetricsLogged(step=step, epoch=epoch, metrics=metrics, ends=True))
             if config.blind:
                 emit(_blind(step, metrics["val/loss"]))
             saved = self._save(state, epoch, metrics)

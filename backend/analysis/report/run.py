@@ -174,14 +174,17 @@ def _verified(course: Course) -> str:
     if verified is None:
         return "Whether the frozen tensors stayed as they were was not checked after training."
     broken = len(verified.violations)
+    when = "After training"
+    if verified.until:
+        when = f"After epoch {verified.until}, when they were thawed,"
     if broken:
         return (
-            f"After training {broken} of {verified.frozen_tensors} frozen tensors **had "
+            f"{when} {broken} of {verified.frozen_tensors} frozen tensors **had "
             f"changed**, among them {code(verified.violations[0])}."
         )
     if not verified.frozen_tensors:
         return "The strategy keeps nothing frozen."
-    return f"After training all {verified.frozen_tensors} frozen tensors were equal to the bit."
+    return f"{when} all {verified.frozen_tensors} frozen tensors were equal to the bit."
 
 
 def _course(training: Training) -> list[Block]:

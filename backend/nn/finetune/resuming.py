@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from backend.config.schema import flatten
+from backend.config.compose import flatten
 from backend.core.errors import CheckpointError, ConfigError, TrainingError
 from backend.nn.finetune.weights import load_state
 

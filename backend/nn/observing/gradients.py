@@ -52,8 +52,15 @@ class StepObserver:
         self._before: list[Tensor] = []
         self._gradients: list[Tensor] = []
         self._updates: list[Tensor] = []
-        optimizer.register_step_pre_hook(self._remember)
-        optimizer.register_step_post_hook(self._compare)
+        self._hooks = (
+            optimizer.register_step_pre_hook(self._remember),
+            optimizer.register_step_post_hook(self._compare),
+        )
+
+    def end(self) -> None:
+        """Look no more."""
+        for hook in self._hooks:
+            hook.remove()
 
     def begin(self, step: int) -> None:
         """Optimizer step ``step``, counted from 1, is next: the first and each ``every``-th are

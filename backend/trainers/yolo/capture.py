@@ -76,7 +76,7 @@ def capture(
     results: list[dict[str, object]] = []
     for start in range(0, len(split.examples), CHUNK):
         chunk = split.examples[start : start + CHUNK]
-        pixels = [_read(example) for example in chunk]
+        pixels = [read_image(example) for example in chunk]
         found = detector.detect(pixels, settings)
         for number, (example, image, boxes) in enumerate(
             zip(chunk, pixels, found, strict=True), start=start + 1
@@ -98,7 +98,8 @@ def write_json(path: Path, data: object) -> None:
     write_bytes(path, json.dumps(data, allow_nan=False).encode())
 
 
-def _read(example: Example) -> Image:
+def read_image(example: Example) -> Image:
+    """Its pixels, RGB. Raises DataError."""
     pixels = imread(str(example.image))
     if pixels is None:
         raise DataError(f"{example.image}: cannot be decoded")

@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from backend.core.errors import DataError
 from backend.core.records import DatasetInput
+from backend.hardware.memory import diagnose
 from backend.scoring.detection.yolo_datafile import DataFile, label_path
 from backend.scoring.detection.yolo_labels import Labels, parse_labels
 
@@ -128,7 +129,9 @@ def _read(classes: int, image: Path, name: str) -> tuple[Example, bytes] | str:
     try:
         content = image.read_bytes()
         _check_image(content)
-    except Exception as error:  # noqa: BLE001 (decoders raise what they like at damaged files)
+    except Exception as error:
+        if diagnose(error):
+            raise  # not the image's fault
         return f"{name} ({_reason(error)})"
     label_file = label_path(image)
     label = _label_bytes(label_file)

@@ -7,13 +7,20 @@ import platform
 import torch
 
 from backend.core.errors import ConfigError
-from backend.trainers.yolo.spec import YoloConfig
+from backend.core.knobs import Knobs
+from backend.hardware.attempts import Site
+from backend.trainers.yolo.spec import KNOBS, YoloConfig
 
 PACKAGES = ("torch", "torchvision", "ultralytics", "numpy", "pycocotools")
 
 
 def resolve_device(name: str) -> torch.device:
-    """``auto`` is the first GPU, else the CPU. Raises ConfigError if the device is not there."""
+    """``auto`` is the first GPU, else the CPU. Raises ConfigError if the device is not there.
+
+    GPUs are counted by their place on the bus, as nvidia-smi and ``backend.hardware`` count
+    them; CUDA alone would call the fastest one the first.
+    """
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     try:
@@ -28,6 +35,16 @@ def resolve_device(name: str) -> torch.device:
     if device.type not in {"cpu", "cuda", "mps"}:
         raise ConfigError(f"device '{name}' is not supported; use cpu, cuda:0 or auto")
     return device
+
+
+def site_of(device: torch.device) -> Site:
+    """The GPU to train on, if it is one."""
+    return Site((device.index or 0,) if device.type == "cuda" else ())
+
+
+def knobs_on(device: torch.device) -> Knobs:
+    """What may change there."""
+    return KNOBS.on(gpu=device.type == "cuda")
 
 
 def environment(config: YoloConfig, device: torch.device) -> dict[str, str]:

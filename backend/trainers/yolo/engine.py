@@ -21,13 +21,17 @@ from torch import Tensor
 import backend.trainers.yolo.hermetic  # noqa: F401 (must come before ultralytics)
 from backend.core.errors import TrainingError
 from backend.core.trainer import StopSignal
+from backend.datasets.pasting import Pasting
+from backend.hardware.attempts import Where
+from backend.nn.finetune.freezing import Snapshot
 from backend.nn.finetune.groups import rates, regroup
-from backend.trainers.yolo.freeze import Plan, part_rates
+from backend.trainers.yolo.freeze import ALWAYS, Plan, part_rates, verified
 from backend.trainers.yolo.observing import Observing, Said
 from backend.trainers.yolo.predictor import NO_LIMIT
 from backend.trainers.yolo.progress import FOLDER, Identity, write_progress
 from backend.trainers.yolo.recorder import Recorder
 from backend.trainers.yolo.spec import YoloConfig
+from backend.trainers.yolo.synthetic import PastedDataset, refill
 
 import ultralytics.engine.trainer as ultralytics_trainer  # isort: skip
 from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator  # isort: skip
@@ -47,8 +51,9 @@ class Stopped(Exception):  # noqa: N818 (not an error)
 @dataclass(frozen=True)
 class Job:
     """Everything that one training needs. ``state`` is that of an interrupted run;
-    ``nominal_batch`` the images per optimizer step that gradients are gathered for;
-    ``observing`` may look on."""
+    ``nominal_batch`` the images per optimizer step that gradients are gathered for; ``before``
+    the network as it came; ``observing`` may look on; ``pasting`` makes images beside the real
+    ones. How far it is, ``where`` tells."""
 
     config: YoloConfig
     work_dir: Path
@@ -56,11 +61,14 @@ class Job:
     network: Any
     data: Mapping[str, Any]
     plan: Plan
+    before: Snapshot
     identity: Identity
     recorder: Recorder
+    where: Where
     stop: StopSignal
     nominal_batch: int
     observing: Observing | None
+    pasting: Pasting | None = None
     state: dict[str, Any] | None = None
 
 
@@ -112,8 +120,11 @@ class Engine(DetectionTrainer):
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        self.plan = job.plan
         self.validated = False
         self._batch = 0
+        self._accumulate = 1
+        self._before = 0
         self.fed: dict[str, Any] = {}
         super().__init__(overrides=_arguments(job))
         self.model = job.network
@@ -122,8 +133,29 @@ class Engine(DetectionTrainer):
         self.add_callback("on_train_batch_end", Engine._end_batch)
         self.add_callback("on_fit_epoch_end", Engine._end_epoch)
 
+    @property
+    def accumulate(self) -> int:
+        """Batches per optimizer step. Until the first one Ultralytics counts them from the run's
+        begin, also in a continued run, which would take a step after its first batch."""
+        return self._before + self._accumulate
+
+    @accumulate.setter
+    def accumulate(self, batches: int) -> None:
+        self._accumulate = batches
+
     def get_dataset(self) -> dict[str, Any]:
         return dict(self.job.data)
+
+    def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
+        if mode != "train" or self.job.pasting is None:
+            return super().build_dataset(img_path, mode, batch)
+        return PastedDataset(
+            self.job.pasting,
+            **{"img_path": img_path, "data": self.data, "hyp": self.args, "augment": True},
+            **{"imgsz": self.args.imgsz, "batch_size": batch, "cache": self.args.cache or None},
+            stride=max(int(self.model.stride.max()), 32),
+            pad=0.0,
+        )
 
     def get_validator(self) -> SteadyValidator:
         return SteadyValidator(
@@ -148,26 +180,29 @@ class Engine(DetectionTrainer):
         if self.job.observing:
             self.job.observing.stepping(self)
         super().optimizer_step()
+        self._before = 0
         last = self._batch == len(self.train_loader)
         self.job.recorder.stepped(self.epoch + 1, self.tloss, last)
+        self.job.where.step = self.job.recorder.step
 
     def validate(self) -> tuple[dict[str, float], float]:
         self.validated = True
+        self.job.where.phase = "val"
         if self.job.observing:
             self.job.observing.validating()
         metrics, fitness = super().validate()
         return metrics, float(fitness)
 
     def save_metrics(self, metrics: Any) -> None:
-        trained = part_rates(self.job.plan, self.job.config.optimizer)
+        trained = part_rates(self.plan, self.job.config.optimizer)
         now = {part: lr for part, lr in rates(self.optimizer).items() if part in trained}
         validation = self.metrics if self.validated else None
         self.job.recorder.epoch_ended(self.epoch + 1, self.tloss, validation, now)
-        if self.validated and self.job.observing:
-            self.job.observing.validated(self)
 
     def save_model(self) -> bool:
         write_progress(self.job.work_dir, self.job.identity, self._state())
+        if self.validated and self.job.observing:  # its probe may need more memory than there is
+            self.job.observing.validated(self)
         self.job.recorder.checkpoint(self.epoch + 1, self.ema.ema.state_dict())
         return True
 
@@ -187,10 +222,31 @@ class Engine(DetectionTrainer):
             if loader is not None:
                 loader.close()
 
+    def _model_train(self) -> None:
+        """Each epoch begins here, with what is frozen in it."""
+        plan = self.job.plan.at(self.epoch)
+        if plan.frozen != self.plan.frozen:
+            self._thaw(plan)
+        super()._model_train()
+
+    def _thaw(self, plan: Plan) -> None:
+        """From this epoch on ``plan`` holds; prove the one before, unless it was told already."""
+        if self.epoch == self.plan.until:
+            models = {"model": self.model, "ema": self.ema.ema}
+            optimizer, before = self.job.config.optimizer, self.job.before
+            self.job.recorder.tell(verified(self.plan, optimizer, before, models, self.plan.until))
+        self.plan = plan
+        self.freeze_layer_names = [ALWAYS]
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name not in plan.always)
+        if self.job.observing:
+            self.job.observing.thawed(self)
+
     def _begin_epoch(self) -> None:
         """Start each epoch from its own seed, so that a resumed run repeats the uninterrupted."""
         config = self.job.config
         self._oom_retries = NO_RETRY
+        self.job.where.phase = "train"
         self._batch = 0
         self.validated = False
         self.args.val = (self.epoch + 1) % config.val_period == 0
@@ -200,12 +256,23 @@ class Engine(DetectionTrainer):
         np.random.seed(seed)
         torch.manual_seed(seed)
         loader = self.train_loader
-        if loader.num_workers == 0:
+        closing = self._close_pasting()
+        if loader.num_workers == 0 or closing:
             loader.reset()
         if loader.num_workers == 0 or self.epoch == self.start_epoch:
             loader.generator.manual_seed(seed)
 
+    def _close_pasting(self) -> bool:
+        """Does pasting end now? The loader's processes have copies of the dataset."""
+        dataset, close = self.train_loader.dataset, self.job.config.synthetic.close
+        if not isinstance(dataset, PastedDataset) or dataset.closed:
+            return False
+        dataset.closed = self.epoch >= self.epochs - close
+        return dataset.closed
+
     def _begin_batch(self) -> None:
+        if self._batch == 0 and self.epoch == self.start_epoch:
+            self._before = self.epoch * len(self.train_loader)
         self._batch += 1
 
     def _end_batch(self) -> None:
@@ -266,8 +333,7 @@ class Engine(DetectionTrainer):
         self.stopper.best_epoch = state["stopper"]["best_epoch"]
         self.start_epoch = state["epoch"]
         if self.train_loader.num_workers == 0:
-            for index in state["mosaic"]:
-                self.train_loader.dataset.load_image(index)
+            refill(self.train_loader.dataset, state["mosaic"])
         if hasattr(self.model.model[-1], "one2one_cv2"):
             self.model.criterion = self.model.init_criterion()
             self.model.criterion.updates = self.start_epoch - 1

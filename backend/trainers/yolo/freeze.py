@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
+from backend.config.schema import CUSTOM
 from backend.core.errors import ConfigError
 from backend.core.events import FreezeGroup, FreezeReported
 from backend.nn.finetune.freezing import Snapshot, covering_modules, statistics
-from backend.trainers.yolo.spec import OptimizerConfig
+from backend.trainers.yolo.spec import OptimizerConfig, YoloFreezeConfig
 
 PARTS = ("backbone", "neck", "head")
 FROZEN_PARTS = {
@@ -59,7 +60,8 @@ class Plan:
     """What a strategy does to one network.
 
     ``frozen`` are parameters that the strategy freezes; ``always`` those that are fixed anyway;
-    ``modules`` is ``frozen`` as Ultralytics' ``freeze`` argument wants it.
+    ``modules`` is ``frozen`` as Ultralytics' ``freeze`` argument wants it. After ``until`` epochs
+    nothing is frozen any more (None: it is to the end).
     """
 
     strategy: str
@@ -69,9 +71,16 @@ class Plan:
     always: frozenset[str]
     modules: tuple[str, ...]
     statistics: tuple[str, ...]
+    until: int | None = None
+
+    def at(self, epoch: int) -> "Plan":
+        """The plan of an epoch, counted from 0: this one, or that of the time after."""
+        if self.until is None or epoch < self.until:
+            return self
+        return replace(self, frozen=frozenset(), modules=(), statistics=(), until=None)
 
 
-def make_plan(network: Any, strategy: str, fresh: Iterable[str] = ()) -> Plan:
+def make_plan(network: Any, freeze: YoloFreezeConfig, fresh: Iterable[str] = ()) -> Plan:
     """Decide what to freeze. Tensors in ``fresh`` (randomly initialised) are always trained.
 
     Raises ConfigError if nothing is left to train or the choice cannot be expressed.
@@ -79,25 +88,66 @@ def make_plan(network: Any, strategy: str, fresh: Iterable[str] = ()) -> Plan:
     layout = Layout.of(network)
     sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
     always = frozenset(name for name in sizes if ALWAYS in name)
-    parts = FROZEN_PARTS[strategy]
-    kept = _outputs(network) | _with_norms(network, fresh)
-    frozen = frozenset(
-        name for name in sizes if layout.part(name) in parts and name not in kept | always
-    )
+    fixed = _with_norms(network, fresh) | always
+    if freeze.strategy == CUSTOM:
+        chosen = _custom(network, freeze.modules)
+    else:
+        parts = FROZEN_PARTS[freeze.strategy]
+        chosen = {name for name in sizes if layout.part(name) in parts} - _outputs(network)
+    frozen = frozenset(chosen - fixed)
     if not sizes.keys() - frozen - always:
-        raise ConfigError(f"freeze.strategy '{strategy}' leaves nothing to train")
+        raise ConfigError(f"freeze.strategy '{freeze.strategy}' leaves nothing to train")
     covering = covering_modules(network, frozen)
     plan = Plan(
-        strategy=strategy,
+        strategy=freeze.strategy,
         layout=layout,
         sizes=sizes,
         frozen=frozen,
         always=always,
         modules=tuple(name.removeprefix("model.") for name in covering),
         statistics=statistics(network, frozen),
+        until=freeze.unfreeze_at,
     )
     _check(network, plan)
     return plan
+
+
+def _custom(network: Any, modules: int | tuple[str, ...]) -> set[str]:
+    """The parameters of the first ``modules``, or of those with these names."""
+    count = len(network.model)
+    if isinstance(modules, int) and modules > count:
+        raise ConfigError(f"freeze.modules {modules}: the network has {count} modules")
+    names = tuple(map(str, range(modules))) if isinstance(modules, int) else modules
+    found: set[str] = set()
+    for name in names:
+        path = "model." + name.removeprefix("model.")
+        inside = {f"{path}.{key}" for key, _ in _module(network, path).named_parameters()}
+        found |= {key for key in inside if ALWAYS not in key}
+    if not found:
+        raise ConfigError(f"freeze.modules {_listed(list(names))}: nothing in there can be frozen")
+    return found
+
+
+def _module(network: nn.Module, path: str) -> nn.Module:
+    """The module at a path. Raises ConfigError that names what is there instead."""
+    module = network
+    for at, part in enumerate(parts := path.split(".")):
+        inside = dict(module.named_children())
+        if part not in inside:
+            where = ".".join(parts[1:at])
+            inner = f"module {where} has" if where else "there are"
+            raise ConfigError(
+                f"freeze.modules: there is no module '{'.'.join(parts[1:])}'; {inner} "
+                f"{_listed(list(inside)) or 'none inside'}"
+            )
+        module = inside[part]
+    return module
+
+
+def _listed(names: list[str]) -> str:
+    if len(names) > 3 and all(name.isdigit() for name in names):
+        return f"{names[0]} to {names[-1]}"
+    return ", ".join(names)
 
 
 def _outputs(network: Any) -> set[str]:
@@ -160,13 +210,19 @@ def declared(plan: Plan, optimizer: OptimizerConfig) -> FreezeReported:
         groups=_groups(plan, optimizer),
         frozen_tensors=len(plan.frozen) + len(plan.statistics),
         notes=_notes(plan, optimizer),
+        until=plan.until,
     )
 
 
 def verified(
-    plan: Plan, optimizer: OptimizerConfig, before: Snapshot, models: Mapping[str, nn.Module]
+    plan: Plan,
+    optimizer: OptimizerConfig,
+    before: Snapshot,
+    models: Mapping[str, nn.Module],
+    until: int | None = None,
 ) -> FreezeReported:
-    """What training left unchanged, tensor by tensor. ``models`` has the key ``model``."""
+    """What training left unchanged, tensor by tensor, to its end or up to the epoch ``until``.
+    ``models`` has the key ``model``."""
     return FreezeReported(
         phase="verified",
         strategy=plan.strategy,
@@ -175,6 +231,7 @@ def verified(
         changed_tensors=len(before.changed(models["model"])),
         violations=before.violations(models),
         notes=_notes(plan, optimizer),
+        until=until,
     )
 
 
@@ -208,6 +265,8 @@ def part_rates(plan: Plan, optimizer: OptimizerConfig) -> dict[str, tuple[float,
 
 def _notes(plan: Plan, optimizer: OptimizerConfig) -> tuple[str, ...]:
     notes = []
+    if plan.until is not None:
+        notes.append(f"from epoch {plan.until + 1} on everything trains (freeze.unfreeze_at)")
     if plan.always:
         notes.append(f"always frozen by Ultralytics: {', '.join(sorted(plan.always))}")
     if plan.statistics:

@@ -18,6 +18,7 @@ ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "1",
     "WANDB_MODE": "disabled",
+    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime: an id in the home, and uploads
 }
 FOLDERS = ("YOLO_CONFIG_DIR", "MPLCONFIGDIR", "TORCHINDUCTOR_CACHE_DIR")
 SECRETS = ("ULTRALYTICS_API_KEY", "COMET_API_KEY", "WANDB_API_KEY")

@@ -25,7 +25,6 @@ from backend.nn.observing.gradients import StepObserver
 from backend.nn.observing.movement import Movement
 from backend.nn.observing.nonfinite import lost_input, lost_parameter, lost_part
 from backend.nn.observing.probing import affordable, paired, probe_due, spread, undisturbed
-from backend.trainers.yolo.freeze import Plan
 from backend.trainers.yolo.plan import CLIP
 from backend.trainers.yolo.recorder import Recorder
 
@@ -64,8 +63,7 @@ class Observing:
     """Looks on while ``engine`` trains; ``steps`` are the planned ones, ``before`` the network as
     it came. On the CPU each loss is checked at once."""
 
-    def __init__(self, plan: Plan, recorder: Recorder, before: Snapshot, steps: int) -> None:
-        self._plan = plan
+    def __init__(self, recorder: Recorder, before: Snapshot, steps: int) -> None:
         self._recorder = recorder
         self._before = before
         self._planned = steps
@@ -77,11 +75,21 @@ class Observing:
     def begin(self, engine: Any) -> None:
         """Model and optimizer are ready, as they were if the run is continued."""
         self._config: DiagnosticsConfig = engine.job.config.diagnostics
-        part_of, optimizer = self._plan.layout.part, engine.optimizer
-        self._steps = StepObserver(engine.model, optimizer, part_of, self._config.every, CLIP)
-        frozen = self._plan.frozen | self._plan.always
+        self._watch(engine)
+
+    def thawed(self, engine: Any) -> None:
+        """What was frozen trains from now on; what stays frozen is compared with now."""
+        self._steps.end()
+        self._before = Snapshot(engine.model, engine.plan.always)
+        self._watch(engine)
+
+    def _watch(self, engine: Any) -> None:
+        """Look at what the engine's plan trains and freezes."""
+        plan, model, optimizer = engine.plan, engine.model, engine.optimizer
+        part_of, frozen = plan.layout.part, plan.frozen | plan.always
+        self._steps = StepObserver(model, optimizer, part_of, self._config.every, CLIP)
         self._movement = Movement(
-            engine.model, optimizer, frozen, part_of, self._before, since=self._recorder.step
+            model, optimizer, frozen, part_of, self._before, since=self._recorder.step
         )
         self._recorder.observed = self._steps.collect
 

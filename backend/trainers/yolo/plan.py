@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from backend.core.evidence import DataSurvey, TrainingPlan
+from backend.core.evidence import DataSurvey, SampledLabels, TrainingPlan
+from backend.datasets.pasting import Pasting
 from backend.datasets.survey import Picture, Pictures, survey_pictures
 from backend.scoring.detection.yolo_labels import TOLERANCE, Row
 from backend.trainers.yolo.dataset import Example, Split
@@ -16,16 +17,23 @@ CLIP = 10.0
 
 
 def plan_of(
-    config: YoloConfig, images: int, nominal_batch: int, losses: tuple[str, ...]
+    config: YoloConfig,
+    images: int,
+    nominal_batch: int,
+    losses: tuple[str, ...],
+    done: tuple[int, int] = (0, 0),
 ) -> TrainingPlan:
-    """``nominal_batch`` are the images that an optimizer step gathers after the warm-up."""
+    """``images`` are those of an epoch, made ones too; ``nominal_batch`` those that an optimizer
+    step gathers after the warm-up. ``done`` are epochs and steps of before, perhaps with another
+    batch."""
     batches = math.ceil(images / config.batch)
     warm = _warmup(config, batches)
     steps = list(_steps(config, batches, nominal_batch, warm))
     due = range(config.val_period, config.epochs + 1, config.val_period)
     how = {"reduction": "mean over batches"}
+    rest = sum(1 for _ in _steps(config, batches, nominal_batch, warm, done[0]))
     return TrainingPlan(
-        steps=len(steps),
+        steps=done[1] + rest,
         steps_per_epoch=max(round(len(steps) / config.epochs), 1),
         warmup_steps=sum(place <= warm for place in steps) if warm else 0,
         validations=len({*due, config.epochs}),
@@ -36,17 +44,37 @@ def plan_of(
     )
 
 
-def survey_of(splits: tuple[Split, ...], head: int) -> DataSurvey:
+def survey_of(splits: tuple[Split, ...], head: int, pasting: Pasting | None) -> DataSurvey:
     """The data before the first step. ``head``: how many classes the network has."""
-    return survey_pictures([_pictures(split) for split in splits], head)
+    survey = survey_pictures([_pictures(split) for split in splits], head)
+    if pasting is None:
+        return survey
+    sampled = tuple(_with_made(labels, pasting) for labels in survey.sampled)
+    return survey.model_copy(update={"sampled": sampled})
 
 
-def _steps(config: YoloConfig, batches: int, nominal: int, warm: int) -> Iterator[int]:
-    """The batches (counted through, from 0) after which Ultralytics takes an optimizer step:
-    while it warms up it gathers fewer."""
+def _with_made(real: SampledLabels, pasting: Pasting) -> SampledLabels:
+    """Each real image once in an epoch, and the made ones: each has an object."""
+    made = pasting.made(real.positions)
+    objects = pasting.objects(made)
+    counts = {name: count + objects.get(name, 0) for name, count in real.counts.items()}
+    return real.model_copy(
+        update={
+            "positions": real.positions + made,
+            "positive": real.positive + made,
+            "counts": counts,
+        }
+    )
+
+
+def _steps(
+    config: YoloConfig, batches: int, nominal: int, warm: int, epoch: int = 0
+) -> Iterator[int]:
+    """The batches (counted through, from 0) after which an optimizer step is taken, from the
+    beginning of ``epoch``: while it warms up Ultralytics gathers fewer."""
     most = min(max(round(nominal / config.batch), 1), batches * config.epochs)
-    gathered, last = most, -1
-    for place in range(batches * config.epochs):
+    gathered, last = most, epoch * batches - 1
+    for place in range(epoch * batches, batches * config.epochs):
         if warm and place <= warm:
             gathered = max(1, int(np.interp(place, [0, warm], [1, most]).round()))
         if place - last >= gathered:

@@ -35,13 +35,14 @@ class Boxes:
 @dataclass(frozen=True)
 class Settings:
     """What decides which boxes come out. ``multi``: one place may be given several classes,
-    as COCO scoring wants it."""
+    as COCO scoring wants it. ``square``: each image is framed to imgsz x imgsz."""
 
     imgsz: int
     conf: float
     iou: float
     max_det: int
     multi: bool = True
+    square: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Detector:
 
     def detect(self, images: Sequence[Image], settings: Settings) -> Iterator[Boxes]:
         """The boxes of each image, in order; neighbours of one shape share a batch."""
-        framed = (frame(image, settings.imgsz, self._stride) for image in images)
+        framed = (frame(image, settings.imgsz, self._stride, settings.square) for image in images)
         for _, same in groupby(framed, key=lambda item: item.pixels.shape):
             for batch in _batches(list(same), self._batch):
                 yield from self._run(batch, settings)
@@ -136,11 +137,12 @@ class YoloPredictor:
         ]
 
 
-def frame(image: Image, imgsz: int, stride: int) -> Framed:
+def frame(image: Image, imgsz: int, stride: int, square: bool = False) -> Framed:
     """Scale the longer edge to ``imgsz`` and pad both with grey to multiples of ``stride``.
 
     The border is at least half a stride in sum, as in Ultralytics' validation, so that scores
-    here and during training agree. Raises ValueError for anything but (height, width, 3) uint8.
+    here and during training agree. ``square``: to ``imgsz`` x ``imgsz``, as a graph of fixed shape
+    takes it. Raises ValueError for anything but (height, width, 3) uint8.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(
@@ -152,8 +154,10 @@ def frame(image: Image, imgsz: int, stride: int) -> Framed:
     scaled = image
     if (new_height, new_width) != (height, width):
         scaled = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
-    across = math.ceil(new_width / stride + 0.5) * stride - new_width
-    down = math.ceil(new_height / stride + 0.5) * stride - new_height
+    across, down = (
+        (imgsz if square else math.ceil(side / stride + 0.5) * stride) - side
+        for side in (new_width, new_height)
+    )
     left, top = across // 2, down // 2
     padded = cv2.copyMakeBorder(
         scaled, top, down - top, left, across - left, cv2.BORDER_CONSTANT, value=GREY

@@ -20,22 +20,31 @@ VERSION = 2
 MAY_CHANGE = {
     *("name", "experiment", "device", "workers", "cache", "threads", "save_period", "patience"),
     *("weights_dir", "allow_download", "trust_pickle", "model", "data", "source", "val_period"),
+    *("synthetic.annotated_dir", "synthetic.backgrounds_dir", "tensorboard", "export"),
+    *("hardware.recover", "hardware.recover_order", "hardware.max_attempts"),
+    *("hardware.smallest_size", "hardware.sample"),
 }
-"""Config keys that a continued run may change, besides those of ``diagnostics``; model and data
-are compared by content."""
+"""Config keys that a continued run may change, besides those of ``diagnostics``; model, data and
+what is pasted are compared by content. What the machine changed is not among them: the config
+that was asked for is compared."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a run was started with."""
+    """What a run was started with; ``config`` is what was asked for, whatever the machine made of
+    it."""
 
     config: YoloConfig
     source: str
     data: str
+    pasted: str = ""
 
     def as_state(self) -> dict[str, object]:
         config = self.config.model_dump(mode="json")
-        return {"config": json.dumps(config), "source": self.source, "data": self.data}
+        return {
+            **{"config": json.dumps(config), "source": self.source, "data": self.data},
+            "pasted": self.pasted,
+        }
 
 
 def last_path(work_dir: Path) -> Path:
@@ -63,9 +72,15 @@ def check_same(work_dir: Path, state: dict[str, Any], identity: Identity) -> tup
             f"{work_dir}: the interrupted run started from another model file than "
             f"{identity.config.model}; continue it with the same or start a new run"
         )
-    if state["data"] != identity.data:
-        return ("the training data changed since the run was interrupted",)
-    return ()
+    told = {
+        "the training data": state["data"] != identity.data,
+        "what is pasted": state.get("pasted", "") != identity.pasted,
+    }
+    return tuple(
+        f"{what} changed since the run was interrupted"
+        for what, changed in told.items()
+        if changed
+    )
 
 
 def _may_change(key: str) -> bool:
@@ -77,6 +92,12 @@ def write_progress(work_dir: Path, identity: Identity, state: dict[str, object])
     path = last_path(work_dir)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_state(path, {"version": VERSION, "finished": False, **identity.as_state(), **state})
+
+
+def sweep(work_dir: Path) -> None:
+    """Remove the files that a process was killed over while it wrote them."""
+    for path in (*work_dir.glob(f"{FOLDER}/weights/.*"), *work_dir.glob("checkpoints/.*")):
+        path.unlink(missing_ok=True)
 
 
 def write_finished(work_dir: Path, epoch: int) -> None:

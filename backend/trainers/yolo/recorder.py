@@ -54,7 +54,7 @@ class Recorder:
         """Log an epoch. ``validation`` is None if there was none."""
         self.validated = {} if validation is None else _validation(validation)
         rate = {f"lr/{part}": value for part, value in rates.items()}
-        self._log(epoch, {**_train(losses), **self.validated, **rate})
+        self._log(epoch, {**_train(losses), **self.validated, **rate}, ends=True)
 
     def checkpoint(self, epoch: int, weights: Mapping[str, Tensor]) -> None:
         """Save the epoch's weights if a checkpoint is due. Raises OSError."""
@@ -66,9 +66,9 @@ class Recorder:
         """Something else that was seen."""
         self._emit(event)
 
-    def _log(self, epoch: int, metrics: dict[str, float]) -> None:
+    def _log(self, epoch: int, metrics: dict[str, float], ends: bool = False) -> None:
         metrics = metrics | self.observed()
-        self._emit(MetricsLogged(step=self.step, epoch=epoch, metrics=metrics))
+        self._emit(MetricsLogged(step=self.step, epoch=epoch, metrics=metrics, ends=ends))
 
 
 def _train(losses: Mapping[str, Tensor]) -> dict[str, float]:

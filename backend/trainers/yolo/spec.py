@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from backend.config.hardware import HardwareConfig
-from backend.config.schema import DataPath, FreezeConfig, Section, TrainConfig
+from backend.config.schema import CUSTOM, DataPath, FreezeConfig, Section, TrainConfig
+from backend.config.synthetic import SyntheticConfig
 from backend.core.knobs import Knobs, Size
 from backend.core.records import MetricSpec
 from backend.core.trainer import TrainerSpec
@@ -17,7 +18,7 @@ STRATEGIES = {
     "backbone": "the backbone is frozen; neck and head train",
     "backbone+neck": "backbone and neck are frozen; the whole detection head trains",
     "head-only": "everything is frozen but the head's output layers (a linear probe)",
-    "custom": "the modules of freeze.modules are frozen",
+    CUSTOM: "the modules of freeze.modules are frozen",
 }
 
 MODELS = {
@@ -44,17 +45,24 @@ METRICS = (
 
 class YoloFreezeConfig(FreezeConfig):
     """``modules`` of the strategy ``custom``: a number n stands for the first n modules, as in
-    Ultralytics' ``freeze=n``; a text for a module by its place or name (``"4"``, ``"22.cv2"``).
+    Ultralytics' ``freeze=n``; a list for modules by place or name (``[4]``, ``["22.cv2"]``).
     """
 
-    modules: int | tuple[str, ...] = Field((), description="What the strategy 'custom' freezes.")
+    modules: Annotated[int, Field(ge=0)] | tuple[str, ...] = Field(
+        (), description="What the strategy 'custom' freezes."
+    )
     unfreeze_at: int | None = Field(
         None, ge=1, description="After so many epochs nothing is frozen any more."
     )
 
+    @field_validator("modules", mode="before")
+    @classmethod
+    def _one_name_is_a_list(cls, modules: object) -> object:
+        return (modules,) if isinstance(modules, str) else modules
+
     @model_validator(mode="after")
     def _modules_are_for_custom(self) -> Self:
-        if (self.strategy == "custom") != bool(self.modules):
+        if (self.strategy == CUSTOM) != bool(self.modules):
             raise ValueError("'modules' is for the strategy 'custom', which needs it")
         if self.unfreeze_at is not None and self.strategy == "full":
             raise ValueError("'unfreeze_at': the strategy 'full' freezes nothing")
@@ -94,27 +102,6 @@ class AugmentConfig(Section):
     mosaic: float = Field(1.0, ge=0, le=1)
     mixup: float = Field(0.1, ge=0, le=1)
     close_mosaic: int = Field(10, ge=0)
-
-
-class SyntheticConfig(Section):
-    """Dynamic copy-paste: images made while training, of cut-out objects pasted on backgrounds.
-
-    ``annotated_dir`` has images with YOLO labels beside them (boxes, polygons, or an alpha
-    channel) and their class names; ``backgrounds_dir`` any images. Without both folders it is
-    off. An epoch has ``ratio`` made images for each real one, so it takes more steps.
-    """
-
-    enabled: bool = Field(True, description="Paste, if there are folders to paste from.")
-    backgrounds_dir: DataPath | None = None
-    annotated_dir: DataPath | None = None
-    ratio: float = Field(2.0, ge=0, le=20, description="Made images per real image.")
-    max_objects: int = Field(4, ge=1, description="Most objects pasted into an image.")
-    scale: tuple[float, float] = Field((0.5, 1.5), description="Of a cut-out's own size.")
-    degrees: float = Field(15.0, ge=0, le=180, description="Rotation of a cut-out.")
-    max_hidden: float = Field(0.2, ge=0, lt=1, description="Of another object, by a paste.")
-    per_class: int = Field(500, ge=1, description="Most cut-outs kept of a class.")
-    ignore: tuple[str, ...] = Field((), description="Classes of annotated_dir to leave out.")
-    close: int = Field(0, ge=0, description="Last epochs with real images only.")
 
 
 Format = Literal["onnx", "ultralytics"]
@@ -193,6 +180,7 @@ KNOBS = Knobs(
     prefetch=None,
     model="model",
     models=MODELS,
+    loads_on_cpu=False,
 )
 """What the machine may change."""
 
@@ -202,11 +190,13 @@ NAMED = re.compile(r"(yolov?\d+)[smlx](\.pt|\.yaml)")
 
 def fast(flat: Mapping[str, str], tier: str) -> dict[str, object]:
     """A short first training, as the brief's --fast: fewer epochs, and the small model of the
-    same family where the config names one of a family; weights of one's own stay."""
+    same family where the config names one of a family; weights of one's own stay. What is less
+    already stays, too."""
+    epochs = min(FAST_EPOCHS, int(flat["epochs"]))
     changes: dict[str, object] = {
-        "epochs": FAST_EPOCHS,
+        "epochs": epochs,
         "patience": 5,
-        "augment.close_mosaic": FAST_EPOCHS // 3,
+        "augment.close_mosaic": min(int(flat["augment.close_mosaic"]), epochs // 3),
     }
     size = "n" if tier == "cpu" else "s"
     if flat["model"] == "auto":

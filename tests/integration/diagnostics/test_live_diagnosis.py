@@ -23,11 +23,6 @@ from backend.tracking.store import MlflowStore
 from tests.support.toy import CATALOG, SPEC, ToyConfig, write_toy_data
 
 
-@pytest.fixture(scope="module")
-def workers() -> launch.Workers:
-    return launch.Workers(("tests.support.toy",))
-
-
 @pytest.fixture
 def config(tmp_path: Path) -> ToyConfig:
     return ToyConfig(data=write_toy_data(tmp_path), epochs=3)

@@ -10,11 +10,6 @@ from tests.support.trained import NEW, OLD, train
 
 
 @pytest.fixture(scope="package")
-def workers() -> launch.Workers:
-    return launch.Workers(("tests.support.toy",))
-
-
-@pytest.fixture(scope="package")
 def config(tmp_path_factory: pytest.TempPathFactory) -> ToyConfig:
     folder = tmp_path_factory.mktemp("squares")
     return ToyConfig(data=write_toy_data(folder, images=40), epochs=2)

@@ -20,11 +20,6 @@ RATES = {"slow-0": 0.02, "slow-1": 0.025, "slow-2": 0.03, "fast-0": 0.2, "fast-1
 
 
 @pytest.fixture(scope="module")
-def workers() -> launch.Workers:
-    return launch.Workers(("tests.support.toy",))
-
-
-@pytest.fixture(scope="module")
 def home(
     template_home: Path, tmp_path_factory: pytest.TempPathFactory, workers: launch.Workers
 ) -> Home:

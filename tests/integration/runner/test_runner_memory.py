@@ -64,7 +64,7 @@ def test_memory_that_runs_out_in_any_phase_costs_half_the_batch_each_time(
     quiet = fit(config(squares), tmp_path)[1]
     folder = tmp_path / "disturbed"
     folder.mkdir()
-    faults = ("setup:cuda", "train:torch", "val:numpy", "evaluation:onednn")
+    faults = ("setup:cuda", "train:torch", "val:numpy")
     outcome, events = fit(config(squares, *faults), folder)
     assert outcome.status == "finished"
     told = recovered(events)
@@ -72,26 +72,41 @@ def test_memory_that_runs_out_in_any_phase_costs_half_the_batch_each_time(
         (1, "setup", None, "device"),
         (2, "train", 3, "host"),
         (3, "val", 6, "host"),
-        (4, "evaluation", 12, "host"),
     ]
     assert [e.action for e in told] == [
         "runner.batch 4 -> 2, runner.accumulate 1 -> 2",
         "runner.batch 2 -> 1, runner.accumulate 2 -> 4",
         "side 64 -> 48",
-        "side 48 -> 32",
     ]
-    assert [e.skipped for e in told] == [(), (), ("batch",), ("batch",)]
+    assert [e.skipped for e in told] == [(), (), ("batch",)]
     assert all(e.requested == REQUESTED for e in told)
     assert told[-1].effective == REQUESTED | {
-        "runner.batch": 1, "runner.accumulate": 4, "side": 32,
+        "runner.batch": 1, "runner.accumulate": 4, "side": 48,
     }  # fmt: skip
     assert "can't allocate memory" in told[1].cause
     assert "MemoryError" in told[2].cause
-    starts = [e.resumed_from for e in events if isinstance(e, RunStarted)]
-    assert starts == [None, None, None, 2], "goes on after the last state"
     assert losses(events) == pytest.approx(losses(quiet), rel=1e-4)
     assert max(losses(events)) == STEPS
     assert isinstance(events[-1], Evaluated)
+
+
+def test_an_evaluation_gives_its_batch_only_and_trains_nothing_again(
+    squares: Path, tmp_path: Path
+) -> None:
+    outcome, events = fit(config(squares, *["evaluation:onednn"] * 2), tmp_path)
+    assert outcome.status == "finished"
+    told = recovered(events)
+    assert [(e.phase, e.step, e.action) for e in told] == [
+        ("evaluation", STEPS, "runner.batch 4 -> 2, runner.accumulate 1 -> 2"),
+        ("evaluation", STEPS, "runner.batch 2 -> 1, runner.accumulate 2 -> 4"),
+    ]
+    starts = [e.resumed_from for e in events if isinstance(e, RunStarted)]
+    assert starts == [None, 2, 2], "goes on after the last state"
+    after = events[events.index(told[0]) :]
+    assert not any(isinstance(event, MetricsLogged) for event in after)
+    (tmp_path / "small").mkdir()
+    with pytest.raises(TrainingError, match=r"small as it may be; tried: runner\.batch 2 -> 1"):
+        fit(config(squares, *["evaluation:onednn"] * 2, **{"runner.batch": 2}), tmp_path / "small")
 
 
 def test_an_event_follows_the_start_of_its_attempt(squares: Path, tmp_path: Path) -> None:
@@ -142,7 +157,7 @@ def test_a_run_stays_lowered_when_it_is_continued_and_is_still_the_same_run(
     squares: Path, tmp_path: Path
 ) -> None:
     asked = config(squares, "setup:cuda")
-    outcome = RunnerToyTrainer(asked, tmp_path).fit(lambda event: None, After(1))
+    outcome = RunnerToyTrainer(asked, tmp_path).fit(lambda event: None, After(2))
     assert outcome.status == "stopped"
     with pytest.raises(ConfigError, match=r"had runner.batch = 4, now it is 2"):
         fit(asked.replace({"runner.batch": 2}), tmp_path)
@@ -150,11 +165,6 @@ def test_a_run_stays_lowered_when_it_is_continued_and_is_still_the_same_run(
     assert outcome.status == "finished"
     assert recovered(events) == [], "told once"
     assert read_memo(tmp_path).overrides["runner.batch"] == 2
-
-
-@pytest.fixture(scope="module")
-def workers() -> launch.Workers:
-    return launch.Workers(["tests.support.runner_toy"])
 
 
 def supervise(

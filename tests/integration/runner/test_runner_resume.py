@@ -36,11 +36,6 @@ HARD: Mapping[str, object] = {
 
 
 @pytest.fixture(scope="module")
-def workers() -> Workers:
-    return Workers(["tests.support.runner_toy"])
-
-
-@pytest.fixture(scope="module")
 def config(squares: Path) -> RunnerToyConfig:
     return RunnerToyConfig(data=squares).replace(dict(HARD))
 

@@ -15,11 +15,6 @@ from studies._run import StudyRun, run_study
 from tests.support.toy import CATALOG, ToyConfig, write_toy_data
 
 
-@pytest.fixture(scope="module")
-def workers() -> launch.Workers:
-    return launch.Workers(("tests.support.toy",))
-
-
 @pytest.fixture
 def base(tmp_path: Path) -> ToyConfig:
     return ToyConfig(data=write_toy_data(tmp_path), epochs=2)

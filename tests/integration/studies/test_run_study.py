@@ -27,11 +27,6 @@ ROOT = Path(__file__).parents[3]
 SPEC = replace(find("freezing"), startup_trials=3, warmup=0.3)
 
 
-@pytest.fixture(scope="module")
-def workers() -> launch.Workers:
-    return launch.Workers(("tests.support.toy",))
-
-
 @pytest.fixture
 def run(home: Home, tmp_path: Path) -> StudyRun:
     base = ToyConfig(data=write_toy_data(tmp_path), epochs=3)

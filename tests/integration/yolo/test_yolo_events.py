@@ -31,9 +31,9 @@ def run(scratch: YoloConfig, tmp_path_factory: pytest.TempPathFactory) -> Traini
 
 def test_events_come_in_order(run: Training) -> None:
     kinds = [type(event) for event in run.events]
-    assert kinds[:3] == [RunStarted, FreezeReported, DataSurveyed]
+    assert kinds[:4] == [RunStarted, Noted, FreezeReported, DataSurveyed]
     assert kinds[-2:] == [FreezeReported, Evaluated]
-    between = [k for k in kinds[3:-2] if k is not CheckpointRemoved]
+    between = [k for k in kinds[4:-2] if k is not CheckpointRemoved]
     seen = [PredictionsObserved, MovementObserved]
     epoch = [MetricsLogged, *seen, CheckpointSaved]
     probed = [MetricsLogged, *seen, InputProbed, CheckpointSaved]

@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from backend.config.schema import CUSTOM
 from backend.nn.finetune.weights import load_weights
 from backend.trainers.yolo.spec import STRATEGIES, YoloConfig
 from tests.support.yolo_runs import Training, fit
 
 DFL = "model.14.dfl.conv.weight"
 FROZEN_MODULES = {"full": 0, "backbone": 8, "backbone+neck": 14}
+MODULES = ("3", "14.cv3.1")
 HEAD_OUTPUTS = {
     f"model.14.cv{branch}.{level}.2.{kind}"
     for branch in (2, 3)
@@ -24,7 +26,10 @@ def tuned(
     request: pytest.FixtureRequest, tuning: YoloConfig, tmp_path_factory: pytest.TempPathFactory
 ) -> Training:
     """Two epochs of each strategy, the weights after them, and what was said."""
-    config = tuning.replace({"freeze.strategy": request.param, "save_period": 1})
+    modules = MODULES if request.param == CUSTOM else ()
+    config = tuning.replace(
+        {"freeze": {"strategy": request.param, "modules": modules}, "save_period": 1}
+    )
     return fit(config, tmp_path_factory.mktemp("tuned"))
 
 
@@ -38,6 +43,8 @@ def expected_frozen(strategy: str, name: str) -> bool:
         return True
     if strategy == "head-only":
         return name not in HEAD_OUTPUTS
+    if strategy == CUSTOM:
+        return name.startswith(("model.3.", "model.14.cv3.1."))
     return index(name) < FROZEN_MODULES[strategy]
 
 

@@ -187,6 +187,20 @@ def test_where_nothing_was_frozen_that_is_told() -> None:
     assert PASS + "nothing was to stay frozen (strategy full)." in found.reasons
 
 
+def test_what_was_frozen_up_to_an_epoch_is_told_as_that() -> None:
+    thawed = FreezeReported(
+        phase="verified", strategy="backbone", groups=(), frozen_tensors=40, until=10
+    )
+
+    found = ruling(rules(require_frozen_intact="always"), freeze=thawed)
+
+    assert found.promote
+    assert (
+        PASS + "all 40 frozen tensors are equal to the bit (strategy backbone, until they were "
+        "thawed after epoch 10)."
+    ) in found.reasons
+
+
 def test_what_was_only_declared_frozen_is_no_proof() -> None:
     declared = FreezeReported(phase="declared", strategy="full", groups=(), frozen_tensors=0)
 

@@ -43,6 +43,15 @@ def speed(events: list[Envelope], **tags: str) -> str:
     return made.partition("## Speed and memory")[2]
 
 
+def test_what_was_thawed_by_plan_is_proved_up_to_then() -> None:
+    *told, last = (envelope.event for envelope in training(BRIEF, "val/average_mAP", 100))
+    proof = frozen().model_copy(update={"until": 10})
+    course = course_of(courses.envelopes([*told, proof, last], 720.0))
+    made = run.document(Training(courses.run(), course)).markdown()
+    proved = "After epoch 10, when they were thawed, all 3 frozen tensors were equal to the bit."
+    assert proved in made
+
+
 def test_epochs_that_were_imported_with_one_time_have_no_speed() -> None:
     """A table has no times but its file's; a later one brings the rest, three days apart."""
     events = training(BRIEF, "val/average_mAP", 100)

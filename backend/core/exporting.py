@@ -1,0 +1,49 @@
+"""The formats that checkpoints are exported to."""
+
+import importlib.util
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from backend.core.errors import ConfigError
+from backend.core.trainer import ExportRequest
+
+SUFFIXES = {"onnx": ".onnx", "ultralytics": ".pt"}
+"""How a format's files are called."""
+
+
+def require_packages(exports: Mapping[str, tuple[str, ...]], formats: Iterable[str]) -> None:
+    """See that what ``TrainerSpec.exports`` asks for is installed, without importing it.
+
+    The extra of a format has its name. Raises ConfigError that names what is missing.
+    """
+    for name in formats:
+        missing = [package for package in exports[name] if not _installed(package)]
+        if missing:
+            raise ConfigError(
+                f"the export to {name} needs {', '.join(missing)}, not installed here; install "
+                f"the extra: pip install 'assay[{name}]'"
+            )
+
+
+def _installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):  # hidden, or half imported
+        return False
+
+
+def check_request(
+    request: ExportRequest, kind: str, known: Mapping[str, Mapping[str, tuple[str, ...]]]
+) -> None:
+    """See that the trainer ``kind`` has the format, its packages are installed, and the file is
+    called as its readers want it. ``known`` has the exports of every trainer. Raises ConfigError.
+    """
+    exports, name, out = known[kind], request.format, Path(request.out)
+    if not exports:
+        others = "; ".join(f"{other}: {', '.join(has)}" for other, has in known.items() if has)
+        raise ConfigError(f"{kind} exports to no other format; there is {others}")
+    if name not in exports:
+        raise ConfigError(f"unknown format '{name}'; {kind} exports to {', '.join(exports)}")
+    require_packages(exports, (name,))
+    if out.suffix != SUFFIXES[name] or out.is_dir():
+        raise ConfigError(f"{out}: a file of the format {name} is called *{SUFFIXES[name]}")
