@@ -4,8 +4,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import yaml
-
 from backend import launch
 from backend.analysis.diagnostics.actions import Source, resolver, typed
 from backend.analysis.diagnostics.evidence import Evidence, evidence_of
@@ -16,7 +14,6 @@ from backend.config.compose import flatten
 from backend.config.schema import TrainConfig
 from backend.core.comparisons import Comparison
 from backend.core.diagnosis import Action, Diagnosis
-from backend.core.errors import StoreError
 from backend.core.events import Diagnosed, Event
 from backend.core.records import Run
 from backend.core.store import RunStore
@@ -67,15 +64,7 @@ def act_for(
 
 def read_config(work: WorkDir) -> dict[str, str]:
     """A run's flat config; empty if there is none. Raises StoreError if it is damaged."""
-    try:
-        config = yaml.safe_load(work.config.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise StoreError(f"{work.config}: damaged (not YAML)") from None
-    if not isinstance(config, dict):
-        raise StoreError(f"{work.config}: damaged (no keys and values)")
-    return flatten(config)
+    return flatten(work.read_config()) if work.config.exists() else {}
 
 
 def comparisons_of(store: RunStore, run: Run) -> list[Comparison]:

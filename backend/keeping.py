@@ -27,7 +27,11 @@ def restore(home: Home, work: WorkDir, ours: bool = False) -> Run:
         files = _files(work)
         for envelope in read_events(work.events):
             files.receive(envelope)
-        files.close()
+        try:
+            files.close()
+        finally:  # MLflow gets what there is, also if a file cannot be written
+            run = replay(home, work.path)
+        return run
     return replay(home, work.path)
 
 

@@ -1,17 +1,14 @@
 """Parent side of a training: work directory, process, events to sinks, and the end of it."""
 
 import contextlib
-import importlib
 import json
-import multiprocessing
 import shutil
 import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from multiprocessing import connection
-from multiprocessing.process import BaseProcess
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 import yaml
 
@@ -25,41 +22,23 @@ from backend.core.records import EvalReport
 from backend.core.sinks import EventSink, Fanout, JsonlSink, Tail
 from backend.core.trainer import EvalRequest, ExportReport, ExportRequest, TrainerSpec
 from backend.core.workdir import RunFile, WorkDir, write_atomic, write_json
-from backend.hardware.recovery import AGAIN, Death, note_death
 from backend.hardware.sampling import Story, sampler_of
-from backend.hardware.witness import Witness, heard
 from backend.keeping import keepers, restore
+from backend.processes import Attempt, Workers
 from backend.tracking.home import Home
 
-POLL_SECONDS = 0.05
-
-
-class Workers:
-    """Starts one process per run from a server process that has loaded the training stack.
-
-    The server starts with the first run; each further run costs no new import. Where the
-    system has no forkserver, each run is a fresh process.
-    """
-
-    def __init__(self, preload: Sequence[str] = ()) -> None:
-        methods = multiprocessing.get_all_start_methods()
-        method = "forkserver" if "forkserver" in methods else "spawn"
-        self._context: Any = multiprocessing.get_context(method)
-        if method == "forkserver":
-            self._context.set_forkserver_preload(["backend.worker", *preload])
-
-    def start(self, target: str, work: Path) -> BaseProcess:
-        """Start ``backend.worker``'s function ``target`` on a work directory."""
-        process: BaseProcess = self._context.Process(
-            target=_call, args=(f"backend.worker:{target}", str(work))
-        )
-        process.start()
-        return process
-
-
-def _call(target: str, argument: str) -> None:
-    module, _, function = target.partition(":")
-    getattr(importlib.import_module(module), function)(argument)
+__all__ = [
+    "Workers",
+    "evaluate",
+    "export",
+    "interrupted",
+    "prepare",
+    "reap",
+    "run",
+    "spec_for",
+    "supervise",
+    "survey",
+]
 
 
 def spec_for(config: TrainConfig, catalog: Catalog = CATALOG) -> TrainerSpec:
@@ -154,86 +133,68 @@ def _refuse_finished(work: WorkDir, events: Sequence[Envelope]) -> None:
         )
 
 
-class Attempt:
-    """A worker at its training, and the one after it if memory ends it."""
-
-    def __init__(self, work: WorkDir, workers: Workers, system: Path) -> None:
-        self._work = work
-        self._workers = workers
-        self._system = system
-        self._start()
-
-    def _start(self) -> None:
-        self._told = len(Tail(self._work.events).poll())
-        self._witness = Witness(self._work.output, self._system)
-        self.process = self._workers.start("fit", self._work.path)
-
-    def alive(self) -> bool:
-        """Waits a moment for its end."""
-        self._witness.look(self.process.pid)
-        return not connection.wait([self.process.sentinel], timeout=POLL_SECONDS)
-
-    def again(self) -> bool:
-        """Start another one, if memory ended this one and the run may step down."""
-        exitcode = self.process.exitcode
-        if not exitcode or self._work.stop.exists() or not _recovers(self._work):
-            return False
-        if exitcode != AGAIN and not self._died_of_memory(exitcode):
-            return False
-        self._start()
-        return True
-
-    def _died_of_memory(self, exitcode: int) -> bool:
-        """Then it is noted, once, for the next one to step down."""
-        shortage = self._witness.verdict(exitcode)
-        if shortage is None:
-            return False
-        said = Tail(self._work.events).poll()[self._told :]
-        phase, step = heard(envelope.event for envelope in said)
-        return note_death(self._work.path, Death(shortage=shortage, phase=phase, step=step))
-
-    def kill(self) -> None:
-        """End it now."""
-        self.process.kill()
-        self.process.join()
-
-
-def _recovers(work: WorkDir) -> bool:
-    """Does the run's trainer step down when memory runs out, and may it?"""
-    config = yaml.safe_load(work.config.read_text(encoding="utf-8"))
-    return bool(config.get("hardware", {}).get("recover", False))
-
-
 def _pump(work: WorkDir, attempt: Attempt, fanout: Fanout, story: Story) -> RunFinished:
     try:
-        story.begin(lambda: attempt.process.pid)
-        alive = True
-        while alive:
-            try:
-                alive = attempt.alive()
-                for envelope in story.poll():
-                    fanout.receive(envelope)
-            except KeyboardInterrupt:
-                if work.stop.exists():
-                    attempt.process.kill()
-                work.request_stop("stopped", "stopped by the user (Ctrl-C)")
-            if not alive:
-                attempt.process.join()
-                alive = story.finished is None and attempt.again()
-        if story.finished is None:
-            _close(work, attempt.process.exitcode)
-            for envelope in story.poll():
-                fanout.receive(envelope)
+        with _heeding_ctrl_c(work, attempt):
+            return _hand_on(work, attempt, fanout, story)
     except BaseException:
         attempt.kill()
         with contextlib.suppress(OSError):
-            _close(work, attempt.process.exitcode)
+            if _unfinished(work):
+                _close(work, attempt.process.exitcode)
         raise
     finally:
         story.close()
         fanout.close()
+
+
+def _hand_on(work: WorkDir, attempt: Attempt, fanout: Fanout, story: Story) -> RunFinished:
+    """Every event to its readers, until the last one."""
+    story.begin(lambda: attempt.process.pid)
+    alive = True
+    while alive:
+        try:
+            alive = attempt.alive()
+            for envelope in story.poll():
+                fanout.receive(envelope)
+        except KeyboardInterrupt:  # of somebody else who listens for Ctrl-C
+            _stop(work, attempt)
+        if not alive:
+            attempt.process.join()
+            alive = story.finished is None and attempt.again()
+    if story.finished is None:
+        _close(work, attempt.process.exitcode)
+        for envelope in story.poll():
+            fanout.receive(envelope)
     assert story.finished is not None
     return story.finished
+
+
+@contextlib.contextmanager
+def _heeding_ctrl_c(work: WorkDir, attempt: Attempt) -> Iterator[None]:
+    """Stop the training instead of raising KeyboardInterrupt, by which a reader would miss what
+    it was about to hear. Only in the main thread, and unless somebody else listens."""
+
+    def heard(number: int, frame: FrameType | None) -> None:
+        _stop(work, attempt)
+
+    before = signal.getsignal(signal.SIGINT)
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or before is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, heard)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _stop(work: WorkDir, attempt: Attempt) -> None:
+    """After its next validation; at once if that was asked for before."""
+    if work.stop.exists():
+        attempt.process.kill()
+    work.request_stop("stopped", "stopped by the user (Ctrl-C)")
 
 
 def _close(work: WorkDir, exitcode: int | None) -> None:
@@ -350,7 +311,7 @@ def _asked(
     _describe(work, config, spec_for(config, catalog))
     write_json(folder / "requests.json", [request.model_dump(mode="json") for request in requests])
     try:
-        process = _carried_out(workers, target, folder)
+        process = workers.run(target, folder)
     except BaseException:
         shutil.rmtree(folder)
         raise
@@ -372,7 +333,7 @@ def survey(
     """
     work = WorkDir(folder)
     _describe(work, config, spec_for(config, catalog))
-    process = _carried_out(workers, "survey", folder)
+    process = workers.run("survey", folder)
     events = [envelope.event for envelope in Tail(work.events).poll()]
     last = events[-1] if events else None
     if not isinstance(last, RunFinished):
@@ -380,18 +341,6 @@ def survey(
     if last.status == "failed":
         raise TrainingError(last.reason)
     return events[:-1]
-
-
-def _carried_out(workers: Workers, target: str, folder: Path) -> BaseProcess:
-    """The process at its end; it does not outlive us."""
-    process = workers.start(target, folder)
-    try:
-        process.join()
-    except BaseException:
-        process.kill()
-        process.join()
-        raise
-    return process
 
 
 def _reports(answer: dict[str, object]) -> list[object]:

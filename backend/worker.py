@@ -5,6 +5,7 @@ comes by name from ``run.json``, so that importing this module loads no training
 """
 
 import importlib
+import json
 import os
 import signal
 import sys
@@ -15,8 +16,6 @@ from collections.abc import Callable, Sequence
 from multiprocessing import connection, parent_process, set_start_method
 from pathlib import Path
 from typing import NoReturn, cast
-
-import yaml
 
 from backend.analysis.diagnostics.actions import resolver, typed
 from backend.analysis.diagnostics.evidence import evidence_of
@@ -153,7 +152,7 @@ def _best(work: WorkDir) -> str | None:
 
 def _live(work: WorkDir, emit: Emitter, earlier: Sequence[Event]) -> Live:
     """The rules of the catalogue, with the run's own config."""
-    config = yaml.safe_load(work.config.read_text(encoding="utf-8"))
+    config = work.read_config()
     flat = flatten(config)
     trainer = CATALOG.get(str(config.get("kind")))
     act = resolver(trainer.levers if trainer else {}, flat, typed(work.config))
@@ -184,7 +183,7 @@ def _answer(path: str, answer: Callable[[Trainer, object], Record]) -> None:
     """A report for each request, or the error that one of them met."""
     work = WorkDir(Path(path))
     _enter(work)
-    requests = yaml.safe_load((work.path / REQUESTS).read_text(encoding="utf-8"))
+    requests = json.loads((work.path / REQUESTS).read_text(encoding="utf-8"))
     try:
         trainer = load_trainer(work)
         reports = [answer(trainer, request) for request in requests]
@@ -212,7 +211,7 @@ def load_trainer(work: WorkDir) -> Trainer:
     """The trainer that ``run.json`` names, built from ``config.yaml``."""
     run = work.read_run()
     config_class, entry = resolve(run.config_class), resolve(run.trainer_entry)
-    config = config_class(**yaml.safe_load(work.config.read_text(encoding="utf-8")))  # type: ignore[operator]
+    config = config_class(**work.read_config())  # type: ignore[operator]
     return cast(Callable[[object, Path], Trainer], entry)(config, work.path)
 
 

@@ -12,6 +12,7 @@ from dashboard.view import View
 
 MOST_CHARTS = 12
 FIRST_CHARTS = 6
+OF_THE_MACHINE = ("system/", "hardware/")  # they have a section of their own
 
 
 READ_AGAIN = " (read again)"  # on the first token after a failure: what is shown may be stale

@@ -12,7 +12,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import yaml
 from pydantic import Field
 
 from backend.core.errors import BusyError, StoreError
@@ -67,6 +69,18 @@ class WorkDir:
             raise StoreError(f"{self.path}: not a run's work directory (no run.json)") from None
         except ValueError as error:
             raise StoreError(f"{self.run}: damaged ({error})") from None
+
+    def read_config(self) -> dict[str, Any]:
+        """What the run was asked for. Raises StoreError if there is none, or it is damaged."""
+        try:
+            config = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise StoreError(f"{self.path}: not a run's work directory (no config.yaml)") from None
+        except (yaml.YAMLError, UnicodeDecodeError):
+            raise StoreError(f"{self.config}: damaged (not YAML)") from None
+        if not isinstance(config, dict):
+            raise StoreError(f"{self.config}: damaged (no keys and values)")
+        return config
 
     def request_stop(self, status: str, reason: str) -> None:
         """Ask the training to end; the first request stands."""

@@ -13,8 +13,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, TypeVar
 
-import yaml
-
 from backend.config.hardware import HardwareConfig
 from backend.core.events import Envelope, GpuSample, HardwareSampled, MetricsLogged, RunFinished
 from backend.core.sinks import JsonlSink, Tail, interleaved
@@ -153,7 +151,7 @@ class Sampler:
 
 def sampler_of(work: WorkDir, system: Path = Path("/")) -> Sampler:
     """As the run's config wants it, or as usual for a trainer without that section."""
-    config = yaml.safe_load(work.config.read_text(encoding="utf-8"))
+    config = work.read_config()
     usual = HardwareConfig.model_fields["sample"].default
     return Sampler(work.hardware, config.get("hardware", {}).get("sample", usual), system=system)
 

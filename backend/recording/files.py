@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from functools import partial
 
-import yaml
-
 from backend.core.errors import StoreError
-from backend.core.events import Envelope
+from backend.core.events import Envelope, HardwareSampled
 from backend.core.sinks import EventSink
 from backend.core.trainer import TrainerSpec
 from backend.core.workdir import WorkDir
@@ -26,7 +24,7 @@ class Files:
 
     def __init__(self, work: WorkDir, spec: TrainerSpec | None = None) -> None:
         self._work = work
-        config = yaml.safe_load(work.config.read_text(encoding="utf-8"))
+        config = work.read_config()
         self._sinks: list[EventSink] = [
             ResultsCsv(work.results, spec.columns if spec else {}),
             Summary(work, config, spec),
@@ -36,7 +34,10 @@ class Files:
         self._errors: list[Exception] = []
 
     def receive(self, envelope: Envelope) -> None:
-        """Hand an event to each file that can still be written."""
+        """Hand an event to each file that can still be written; none tells of the machine, which
+        is looked at also while nothing trains."""
+        if isinstance(envelope.event, HardwareSampled):
+            return
         for sink in list(self._sinks):
             self._try(sink, partial(sink.receive, envelope))
 

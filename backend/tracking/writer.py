@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import yaml
 from mlflow.tracking import MlflowClient
 
 from backend.config.compose import flatten
@@ -159,8 +158,7 @@ def _open(home: Home, client: MlflowClient, work: WorkDir) -> tuple[list[str], s
     StoreError if the folder is not a work directory, or what MLflow raises; then no run is left.
     """
     run = work.read_run()
-    config = _config(work)
-    params = flatten(config)
+    params = flatten(work.read_config())
     name = params.get("experiment") or "assay"
     experiment = experiment_id(home, client, name)
     old = find_runs(client, "training", **{names.RUN: run.key})
@@ -181,18 +179,6 @@ def _open(home: Home, client: MlflowClient, work: WorkDir) -> tuple[list[str], s
         client.delete_run(run_id)
         raise
     return old, run_id, experiment
-
-
-def _config(work: WorkDir) -> dict[str, object]:
-    try:
-        config = yaml.safe_load(work.config.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StoreError(f"{work.path}: not a run's work directory (no config.yaml)") from None
-    except yaml.YAMLError:
-        raise StoreError(f"{work.config}: damaged (not YAML)") from None
-    if not isinstance(config, dict):
-        raise StoreError(f"{work.config}: damaged (no keys and values)")
-    return config
 
 
 def _tags(run: RunFile, work: WorkDir, params: dict[str, str]) -> dict[str, str]:

@@ -168,9 +168,8 @@ def draw(
     drawn = {
         name: make(study, scheme) for name, (_, make, reason) in plots(study).items() if not reason
     }
-    if not shown or [ids.name_of(id_) for id_ in shown] != [
-        f"{name} {study.name}" for name in drawn
-    ]:
+    there = [ids.name_of(id_) for id_ in shown]
+    if not there or there != [f"{name} {study.name}" for name in drawn]:
         return charts(study, drawn), same
     patches = []
     for figure in drawn.values():

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,69 @@ def test_a_reader_ends_the_training(
     assert finished.status == status
     assert finished.reason == "told to"
     assert any(isinstance(e.event, CheckpointSaved) for e in reader.envelopes)
+
+
+class PressCtrlC(StopAfter):
+    """Somebody presses Ctrl-C while it is told of the first validation."""
+
+    def receive(self, envelope: Envelope) -> None:
+        event = envelope.event
+        if self.work and isinstance(event, MetricsLogged) and "val/loss" in event.metrics:
+            self.work = None
+            os.kill(os.getpid(), signal.SIGINT)
+        super().receive(envelope)
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_ends_the_training_and_no_reader_misses_anything(
+    home: Home, config: ToyConfig, workers: launch.Workers
+) -> None:
+    reader = PressCtrlC("")
+    work = launch.prepare(home, config.replace({"epochs": 5000, "work": 60}), SPEC)
+    reader.work = work
+    finished = launch.supervise(work, lambda: [reader], workers)
+    assert (finished.status, finished.reason) == ("stopped", "stopped by the user (Ctrl-C)")
+    assert told(reader) == read_events(work.events)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_twice_ends_it_at_once(
+    home: Home, config: ToyConfig, workers: launch.Workers
+) -> None:
+    class Twice(MemorySink):
+        def receive(self, envelope: Envelope) -> None:
+            super().receive(envelope)
+            if isinstance(envelope.event, RunStarted):
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)
+
+    work = launch.prepare(home, config.replace({"epochs": 5000, "work": 60}), SPEC)
+    finished = launch.supervise(work, lambda: [Twice()], workers)
+    assert finished.interrupted
+    assert "SIGKILL" in finished.reason
+
+
+def test_a_reader_that_breaks_at_the_last_word_leaves_one_last_word(
+    home: Home, config: ToyConfig, workers: launch.Workers
+) -> None:
+    class Broken(MemorySink):
+        def receive(self, envelope: Envelope) -> None:
+            if isinstance(envelope.event, RunFinished):
+                raise StoreError("cannot take the last")
+
+    work = launch.prepare(home, config, SPEC)
+    with pytest.raises(StoreError, match="cannot take the last"):
+        launch.supervise(work, lambda: [Broken()], workers)
+    ends = [e.event for e in read_events(work.events) if isinstance(e.event, RunFinished)]
+    assert [end.status for end in ends] == ["finished"]
 
 
 def test_a_killed_training_gets_its_last_event(

@@ -11,7 +11,7 @@ from backend import launch
 from backend.compare import evaluate_each
 from backend.core.errors import CheckpointError, StoreError
 from backend.core.events import Envelope, FileSaved, MetricsLogged, RunFinished
-from backend.core.sinks import MemorySink
+from backend.core.sinks import JsonlSink, MemorySink
 from backend.core.workdir import WorkDir
 from backend.importers.source import Asked
 from backend.importers.tensorboard import read
@@ -170,6 +170,33 @@ def test_a_table_that_cannot_be_written_ends_no_training(
         launch.run(home, work, workers)
     assert summary(work)["status"] == "finished"
     assert MlflowStore(home).run(work.path.name).status == "finished"
+
+
+def test_replay_rebuilds_a_run_whose_files_cannot_be_written(home: Home) -> None:
+    work = make_work(home, "read-only")
+    work.results.mkdir()
+    sink = JsonlSink(work.events)
+    for seq, event in enumerate((started(), RunFinished(status="finished"))):
+        sink.receive(Envelope(seq=seq, time=float(seq), event=event))
+    sink.close()
+    with pytest.raises(StoreError, match=r"results\.csv"):
+        restore(home, work)
+    assert MlflowStore(home).run("read-only").status == "finished"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("a: [1", "not YAML"), ("- 1", "no keys and values"), (None, "no config.yaml")],
+)
+def test_a_damaged_config_is_named(tmp_path: Path, text: str | None, said: str) -> None:
+    home = Home(tmp_path)
+    work = make_work(home, "damaged")
+    if text is None:
+        work.config.unlink()
+    else:
+        work.config.write_text(text)
+    with pytest.raises(StoreError, match=said):
+        restore(home, work)
 
 
 def test_files_that_a_run_names_go_to_mlflow(home: Home, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from backend.cli.main import app
-from backend.core.records import EvalReport
+from backend.core.events import Evaluated
+from backend.core.sinks import read_events
 from backend.core.workdir import WorkDir
 from backend.tracking.home import Home
 from tests.support.mlflow_home import copy_home
@@ -34,7 +35,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = {
         "extends": str(ROOT / "configs/base/yolo.yaml"),
         "model": str(ROOT / "configs/models/yolo-tiny.yaml"),
-        **{"data": str(DATA), "device": "cpu", "epochs": 1, "imgsz": 64, "name": "photographs"},
+        **{"data": str(DATA), "device": "cpu", "epochs": 1, "imgsz": 64},
     }
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return path
@@ -58,23 +59,25 @@ def test_a_training_says_that_it_finished_and_where_its_files_are(
     trained: tuple[str, WorkDir],
 ) -> None:
     said, work = trained
-    assert "photographs: finished, best val/mAP50-95" in said
+    assert f"run {work.path.name}: finished, best val/mAP50-95" in said
     assert str(work.path) in said
     assert "always frozen by Ultralytics: model.14.dfl.conv.weight" in said
 
 
 def test_its_files_tell_of_all_images_and_classes(trained: tuple[str, WorkDir]) -> None:
     _, work = trained
-    report = EvalReport.model_validate_json((work.path / "evaluation/report.json").read_text())
+    (report,) = (
+        e.event.report for e in read_events(work.events) if isinstance(e.event, Evaluated)
+    )
     assert (report.split, report.units) == ("val", IMAGES)
     assert report.classes == tuple(yaml.safe_load(DATA.read_text())["names"].values())
     assert report.metrics["mAP50-95"] is not None
-    told = json.loads((work.path / "training_result.json").read_text())
-    assert [(d["split"], d["images"]) for d in told["data"]] == [
+    result = json.loads((work.path / "training_result.json").read_text())
+    assert [(d["split"], d["images"]) for d in result["data"]] == [
         ("train", IMAGES),
         ("val", IMAGES),
     ]
-    assert told["metrics"]["mAP50"] == report.metrics["mAP50"]
+    assert result["metrics"]["mAP50"] == report.metrics["mAP50"]
     with (work.path / "results.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert row["epoch"] == "1"
@@ -107,7 +110,7 @@ def test_the_report_and_the_diagnosis_name_what_the_data_lacks(
 
 def test_the_data_can_be_judged_before_anything_is_trained(config: Path) -> None:
     done = assay("check", str(config), "--json")
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == 4, done.output  # something to know
     findings = {f["rule"]: f for f in json.loads(done.stdout)["findings"]}
     assert findings["D03"]["severity"] == "warning"
 

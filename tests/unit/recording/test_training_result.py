@@ -11,12 +11,14 @@ from backend.core.events import (
     Envelope,
     Event,
     FileSaved,
+    HardwareSampled,
     MetricsLogged,
     Recovered,
     RunFinished,
 )
 from backend.core.workdir import WorkDir
 from backend.hardware.recovery import Memo, write_memo
+from backend.recording.files import Files
 from backend.recording.summary import Summary, strict
 from backend.tracking.home import Home
 from backend.trainers.yolo.spec import SPEC as YOLO
@@ -118,6 +120,20 @@ def test_only_training_counts_as_time(work: WorkDir) -> None:
     again: list[Event] = [scripted_run.started(1), scripted_run.frozen("declared")]
     late = RunFinished(status="failed", interrupted=True)
     assert write(work, *first, *again, late)["training_time_minutes"] == 3.0
+
+
+def test_a_look_at_the_machine_while_nothing_trains_is_no_training_time(work: WorkDir) -> None:
+    """Who continues a run looks at the machine from its first moment on."""
+    stopped = RunFinished(status="stopped")
+    look = HardwareSampled(step=0, samples=1, seconds=0.0)
+    files = Files(work)
+    for minute, event in enumerate([scripted_run.started(), stopped, look]):
+        files.receive(Envelope(seq=0, time=60.0 * minute, event=event))
+    again: list[Event] = [scripted_run.started(1), look, stopped]
+    for minute, event in enumerate(again, 3600):
+        files.receive(Envelope(seq=0, time=60.0 * minute, event=event))
+    files.close()
+    assert json.loads(work.summary.read_text())["training_time_minutes"] == 3.0
 
 
 def test_recoveries_stand_beside_what_was_asked_for(work: WorkDir) -> None:
