@@ -61,10 +61,15 @@ def resolve(
 
 def kept(config: TrainConfig, spec: TrainerSpec, keys: Iterable[str]) -> TrainConfig:
     """The config with those of ``keys`` that the machine may change in ``hardware.keep``, where
-    a tier is to scale it."""
+    a tier is to scale it. Raises ConfigError if a key is kept that no tier changes."""
     hardware = getattr(config, "hardware", None)
     if spec.knobs is None or not isinstance(hardware, HardwareConfig) or not hardware.auto_scale:
         return config
+    if unknown := [key for key in hardware.keep if key not in spec.knobs.keys]:
+        raise ConfigError(
+            f"{KEEP}: a tier does not change '{unknown[0]}'; of {spec.kind} it may change "
+            f"{', '.join(spec.knobs.keys)}"
+        )
     keep = dict.fromkeys((*hardware.keep, *(key for key in keys if key in spec.knobs.keys)))
     if len(keep) == len(hardware.keep):
         return config

@@ -57,9 +57,11 @@ def prepare(
     """Make the work directory of a new run: who it is, and its resolved config.
 
     ``parent`` is the name of the study that the run belongs to. Raises ConfigError if packages
-    are missing that the config's exports will need.
+    are missing that the config's exports will need, and what the trainer says of missing files.
     """
     require_packages(spec.exports, getattr(config, "export", ()))
+    if spec.ready is not None:
+        spec.ready(config)
     home.prepare()
     work = WorkDir(home.work_dir(home.new_key(spec.kind)))
     _describe(work, config, spec, tags, parent)

@@ -8,6 +8,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from backend.core.errors import TrainingError
 from backend.core.sinks import Tail
 from backend.core.workdir import WorkDir
 from backend.hardware.recovery import AGAIN, Death, note_death
@@ -35,7 +36,13 @@ class Workers:
         process: BaseProcess = self._context.Process(
             target=_call, args=(f"backend.worker:{target}", str(work))
         )
-        process.start()
+        try:
+            process.start()
+        except (EOFError, ConnectionError) as error:  # the server died, as of memory
+            raise TrainingError(
+                "the process that loads the training stack ended before it was ready; what it "
+                "printed is above"
+            ) from error
         return process
 
     def run(self, target: str, work: Path) -> BaseProcess:

@@ -17,11 +17,13 @@ from backend.catalog import CATALOG, Catalog
 from backend.config.schema import CUSTOM
 from backend.core.comparisons import Comparison
 from backend.core.errors import StoreError
+from backend.core.events import HardwareSampled
 from backend.core.records import Run, StudyRecord
-from backend.core.sinks import read_events
+from backend.core.sinks import Tail, read_events
 from backend.core.store import RunStore
 from backend.core.workdir import WorkDir, write_atomic
 from backend.diagnose import diagnose_run
+from backend.hardware.recovery import read_memo
 from backend.tracking.home import Home
 
 
@@ -101,6 +103,7 @@ def of_run(store: RunStore, of: Run, against: Run | None = None) -> Report:
     """One training beside another. Raises StoreError if its events are gone or damaged."""
     work = WorkDir(Path(of.work_dir))
     envelopes = read_events(work.events)
+    seen = [envelope.event for envelope in Tail(work.hardware).poll()]
     course = course_of(envelopes)
     other, because = (against, "as asked") if against else _beside(store, of)
     dense = dense_twin(of, store.runs())
@@ -120,6 +123,8 @@ def of_run(store: RunStore, of: Run, against: Run | None = None) -> Report:
         because=because,
         experts=next(reversed(reports_of(envelopes)), None),
         dense=dense,
+        hardware=tuple(event for event in seen if isinstance(event, HardwareSampled)),
+        effective=read_memo(work.path).overrides,
     )
     document = run.document(training, _curves_of_run(training))
     return Report("run", of.key, work.path, document, tuple(run.remarks_of(training)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend.catalog import CATALOG, Catalog, load_config
+from backend.config import compose
 from backend.config.schema import Section, TrainConfig
 from backend.core.comparisons import Contender, Selection
 from backend.core.digest import sha256, sha256_of_tree
@@ -105,7 +106,8 @@ def shared_config(
     kinds = {side.config.kind for side in (baseline, candidate) if side and side.config}
     if len(kinds) > 1:
         raise ComparisonError(f"checkpoints of different trainers: {', '.join(sorted(kinds))}")
-    return found.replace(dict(overrides)) if overrides else found
+    changed = compose.apply_overrides(found.model_dump(mode="json"), overrides)
+    return compose.validate(type(found), changed, "the run's config") if overrides else found
 
 
 def _from_run(home: Home, store: RunStore, name: str, which: str, catalog: Catalog) -> Side:

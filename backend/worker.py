@@ -141,12 +141,14 @@ def _fit(work: WorkDir, emit: Emitter, live: Live | Glance) -> RunFinished:
     request = work.stop_request()
     pruned = outcome.status == "stopped" and request is not None and request.status == "pruned"
     return RunFinished(
-        status="pruned" if pruned else outcome.status, reason=outcome.reason, best=outcome.best
+        status="pruned" if pruned else outcome.status,
+        reason=outcome.reason,
+        best=outcome.best or _best(work),  # stopped between two attempts, it knows none
     )
 
 
 def _best(work: WorkDir) -> str | None:
-    """What is left of a run that failed."""
+    """What is left of a run that did not come to its end."""
     return best_saved(envelope.event for envelope in Tail(work.events).poll())
 
 

@@ -84,10 +84,12 @@ def validation(config: YoloConfig, work: Path, rounds: int) -> None:
     before = Snapshot(checked.prepared.network, checked.plan.always)
     engine = Engine(checked.job(recorder, Where(), StopAfter(), before))
     engine._setup_train()
-    engine.loss_names = ("box_loss", "cls_loss", "dfl_loss")
+    losses = ("box_loss", "cls_loss", "dfl_loss")
+    engine.loss_items = dict.fromkeys(losses, torch.zeros(()))  # names and shapes
     keeping: Any = engine.validator
     own = DetectionValidator(engine.test_loader, engine.save_dir, copy(engine.args))
     engine.stopper.possible_stop = engine.stop = False
+    engine.epoch = 0
 
     def kept() -> None:
         keeping(engine)

@@ -10,6 +10,7 @@ from backend.catalog import Catalog
 from backend.core.events import Recovered, Setting
 from backend.core.records import Run, Series
 from backend.core.store import RunStore
+from backend.hardware.sampling import EVENTS_PER_WIDTH
 from dashboard.curves import RECOVERIES, Floats
 from dashboard.tables import as_number
 
@@ -68,6 +69,12 @@ class Sampled:
     seconds: Floats
     values: Floats
     total: float | None = None
+
+    @property
+    def mean(self) -> float:
+        """Over all looks: later values of a long run stand for more of them."""
+        looks = 2.0 ** (np.arange(len(self.values)) // EVENTS_PER_WIDTH)
+        return float(np.average(self.values, weights=looks))
 
 
 @dataclass(frozen=True)

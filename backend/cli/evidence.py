@@ -30,10 +30,8 @@ SIDE_HELP = (
     "A weight file, RUN, RUN@last, RUN@<epoch>, MODEL@champion, or with --gt predictions; several "
     "joined by commas are seeds of one recipe."
 )
-CHECKPOINT_HELP = (
-    "A weight file, RUN (its best), RUN@last, RUN@<epoch>, RUN@all (every one that it kept), or "
-    "MODEL@champion."
-)
+CHECKPOINT_HELP = "A weight file, RUN (its best), RUN@last, RUN@<epoch> or MODEL@champion."
+CHECKPOINTS_HELP = f"{CHECKPOINT_HELP} RUN@all: each one that it kept."
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     context: typer.Context,
-    checkpoint: Annotated[str, typer.Argument(help=CHECKPOINT_HELP)],
+    checkpoint: Annotated[str, typer.Argument(help=CHECKPOINTS_HELP)],
     config: ConfigOption = None,
     split: SplitOption = "val",
     overrides: SetOption = None,

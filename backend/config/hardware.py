@@ -30,7 +30,7 @@ class HardwareConfig(Section):
         None, ge=32, description="Images never get smaller than this; null: the trainer's own."
     )
     sample: float = Field(
-        2.0, ge=0, description="Seconds between looks at GPU, memory and power; 0: never."
+        2.0, ge=0, le=3600, description="Seconds between looks at GPU, memory, power; 0: never."
     )
 
     @model_validator(mode="after")

@@ -34,6 +34,10 @@ class SyntheticConfig(Section):
         """Are images made?"""
         return self.enabled and self.ratio > 0 and self.annotated_dir is not None
 
+    def made(self, real: int) -> int:
+        """Made images in an epoch with so many real ones."""
+        return round(self.ratio * real)
+
     @model_validator(mode="after")
     def _the_folders_belong_together(self) -> Self:
         if not self.enabled or (self.annotated_dir is None) == (self.backgrounds_dir is None):

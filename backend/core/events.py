@@ -208,10 +208,9 @@ class Recovered(Record):
 
     ``attempt`` counts from 1, the one that was given up; ``step`` is how many optimizer steps
     it had done, or had told of before its process died without a word (None: of none). ``kind``
-    is the memory: of the device
-    or the host. ``requested`` and ``effective`` have the same config keys: what was asked for,
-    and what is trained with from here. ``skipped`` names the rungs with nothing to give;
-    ``order`` is what was given up first.
+    is the memory: of the device or the host. ``requested`` and ``effective`` have the same config
+    keys: what was asked for, and what is trained with from here. ``skipped`` names the rungs with
+    nothing to give; ``order`` is what was given up first.
     """
 
     type: Literal["Recovered"] = "Recovered"

@@ -17,6 +17,7 @@ class TrainingPlan(Record):
     ``first_validation`` is None if the training ends before any was due. ``losses`` are the parts
     of the loss, ``loss`` apart, as they appear behind ``train/`` and ``val/``. ``loaders`` says
     how each split's loss is taken: split to what (``sampler``, ``reduction``, ``weights``) to how.
+    ``samples_per_epoch`` are those that an epoch trains on, made ones too.
     """
 
     steps: int
@@ -27,6 +28,7 @@ class TrainingPlan(Record):
     clip: float = 0.0
     losses: tuple[str, ...] = ()
     loaders: dict[str, dict[str, str]] = Field(default_factory=dict)
+    samples_per_epoch: int | None = None
 
 
 class InputCensus(Record):

@@ -7,7 +7,7 @@ checkpoint when asked, and knows nobody else.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, Field
 
@@ -208,7 +208,8 @@ class TrainerSpec:
     terms of what it is built on, where they reach further than ours; ``columns`` are those of
     ``results.csv`` after ``epoch``, each with the metric key that it holds.
     ``exports`` are the formats that ``export`` writes, each with the packages that it needs;
-    ``fast`` makes of a config (dotted keys) and a tier what a short first training changes.
+    ``fast`` makes of a config (dotted keys) and a tier what a short first training changes;
+    ``ready`` raises an AssayError for a file that a config lacks, before anything is loaded.
     """
 
     kind: str
@@ -229,3 +230,4 @@ class TrainerSpec:
     columns: Mapping[str, str] = field(default_factory=dict)
     exports: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     fast: Callable[[Mapping[str, str], str], dict[str, object]] | None = None
+    ready: Callable[[Any], None] | None = None

@@ -171,7 +171,8 @@ def _is_empty(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             image.draft("RGB", SMALL)
-            pixels = np.asarray(image.convert("RGB"))
+            deep = image.mode.startswith("I")  # 16 bits: as RGB, Pillow makes it white
+            pixels = np.atleast_3d(np.asarray(image if deep else image.convert("RGB")))
     except (OSError, ValueError, SyntaxError):
         return False
     black = float((pixels == 0).all(axis=-1).mean())

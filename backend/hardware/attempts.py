@@ -10,8 +10,9 @@ from typing import Any, Generic, Protocol, Self, TypeVar, cast
 from backend.config.hardware import HardwareConfig
 from backend.config.schema import TrainConfig
 from backend.core.errors import TrainingError
-from backend.core.events import Event, Noted, Setting
+from backend.core.events import Event, Noted, Recovered, Setting
 from backend.core.knobs import Knobs
+from backend.core.sinks import Tail
 from backend.core.trainer import StopSignal, TrainOutcome
 from backend.core.workdir import WorkDir
 from backend.hardware.estimate import Need, capped
@@ -121,12 +122,13 @@ class Attempts(Generic[C]):
         self._knobs = with_floor(knobs, config.hardware.smallest_size)
         self._site = site
         self._needed = needed
-        self._events: list[Event] = []
         self._memo = read_memo(work_dir)
+        self._events: list[Event] = list(_untold(self._memo, WorkDir(work_dir)))
         self._requested = settings_of(config, knobs)
         if self._memo.planned is None and not self._memo.recovered:
             self._begin()
         if died := self._memo.died:
+            self._keep(died=None)  # at the ladder's end a later continuation may try once more
             self._step_down(died.shortage, Where(died.phase, died.step))
 
     @property
@@ -164,9 +166,12 @@ class Attempts(Generic[C]):
         return shortage.kind == "host" and self._asked.hardware.recover and supervised
 
     def _leave(self, shortage: Shortage, where: Where) -> None:
-        died = Death(shortage=shortage, phase=where.phase, step=where.step)
-        write_memo(self._work_dir, self._memo.model_copy(update={"died": died}))
+        self._keep(died=Death(shortage=shortage, phase=where.phase, step=where.step))
         raise LeftToNextError
+
+    def _keep(self, **changed: object) -> None:
+        self._memo = self._memo.model_copy(update=changed)
+        write_memo(self._work_dir, self._memo)
 
     def _step_down(self, shortage: Shortage, where: Where) -> None:
         hardware = self._asked.hardware
@@ -182,16 +187,10 @@ class Attempts(Generic[C]):
         if len(self._memo.recovered) + 1 >= hardware.max_attempts:
             end = f"hardware.max_attempts is {hardware.max_attempts}"
             raise exhausted(self._memo, shortage, end)
-        self._memo = stepped_down(
-            self._memo,
-            self._requested,
-            self._knobs,
-            shortage,
-            (where.phase, where.step),
-            order,
-        )
-        write_memo(self._work_dir, self._memo)
-        self._events.append(self._memo.recovered[-1])
+        at = (where.phase, where.step)
+        memo = stepped_down(self._memo, self._requested, self._knobs, shortage, at, order)
+        self._keep(recovered=memo.recovered)
+        self._events.append(memo.recovered[-1])
 
     def _begin(self) -> None:
         """What the machine has to say of a run before its first attempt."""
@@ -222,10 +221,7 @@ class Attempts(Generic[C]):
         message = f"scaled to tier {choice.tier.name} ({choice.reason}): {told or 'nothing'}"
         self._events.append(Noted(level="info", message=message))
         self._events += [Noted(level="warning", message=warning) for warning in warnings]
-        self._memo = self._memo.model_copy(
-            update={"tier": choice.tier.name, "asked": asked, "planned": planned}
-        )
-        write_memo(self._work_dir, self._memo)
+        self._keep(tier=choice.tier.name, asked=asked, planned=planned)
 
     def _capped(
         self, asked: dict[str, Setting], free: int
@@ -243,6 +239,14 @@ class Attempts(Generic[C]):
         if planned == asked:
             return planned, ()
         return planned, (f"the tier's {key} is {asked[key]}; by the estimate {batch} fit",)
+
+
+def _untold(memo: Memo, work: WorkDir) -> Iterator[Recovered]:
+    """Steps down of attempts whose process died before it could tell of them."""
+    if memo.recovered and work.events.exists():
+        events = (envelope.event for envelope in Tail(work.events).poll())
+        told = {event.attempt for event in events if isinstance(event, Recovered)}
+        yield from (step for step in memo.recovered if step.attempt not in told)
 
 
 def trained_with(config: Asked, work_dir: Path, knobs: Knobs) -> Asked:

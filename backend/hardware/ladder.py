@@ -36,7 +36,9 @@ def step_down(
     for name, rung in rungs.items():
         change = rung(requested, effective, knobs)
         if change:
-            told = [f"{key} {_text(effective[key])} -> {_text(v)}" for key, v in change.items()]
+            told = [
+                f"{key} {in_words(effective[key])} -> {in_words(v)}" for key, v in change.items()
+            ]
             return Rung(", ".join(told), {**effective, **change}, tuple(skipped))
         skipped.append(name)
     return None
@@ -84,5 +86,6 @@ def _whole(value: Setting) -> int:
     return value
 
 
-def _text(value: Setting) -> str:
+def in_words(value: Setting) -> str:
+    """``16``, or ``640x480`` for the sides of an image."""
     return "x".join(str(one) for one in value) if isinstance(value, tuple) else str(value)

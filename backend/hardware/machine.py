@@ -4,13 +4,12 @@ import importlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from backend.core.records import Record
+from backend.hardware.host import host_memory
 
 GIB = 2**30
-MEMINFO = Path("/proc/meminfo")
 
 
 class Gpu(Record):
@@ -29,7 +28,8 @@ class Gpu(Record):
 
 class Machine(Record):
     """``reason`` says why there is no GPU, where there is none; ``memory`` is the host's, in
-    bytes; ``visible`` are the GPUs that CUDA_VISIBLE_DEVICES leaves, in its order."""
+    bytes, or its container's if that is limited; ``visible`` are the GPUs that
+    CUDA_VISIBLE_DEVICES leaves, in its order."""
 
     gpus: tuple[Gpu, ...] = ()
     visible: tuple[Gpu, ...] = ()
@@ -55,7 +55,7 @@ def survey(nvml: Any = None, wanted: str | None = None) -> Machine:
         driver=driver,
         reason=reason,
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        memory=_host_memory(),
+        memory=host_memory()[1],
     )
 
 
@@ -149,9 +149,3 @@ def visible(gpus: Sequence[Gpu], wanted: str | None) -> tuple[Gpu, ...]:
             break
         chosen += found
     return tuple(chosen)
-
-
-def _host_memory() -> int | None:
-    with suppress(OSError, ValueError, IndexError):
-        return int(MEMINFO.read_text(encoding="ascii").split()[1]) * 1024
-    return None

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from backend.core.events import Event, FreezeReported, MetricsLogged, RunStarted
+from backend.core.events import CheckpointSaved, Event, FreezeReported, MetricsLogged, RunStarted
 from backend.hardware.memory import Shortage, address_space, death, kernel_kills
 from backend.hardware.recovery import Phase
 
@@ -12,11 +12,14 @@ def heard(events: Iterable[Event]) -> tuple[Phase, int | None]:
     """How far an attempt was, by what it said: its phase, and the optimizer step."""
     phase: Phase = "setup"
     step: int | None = None
+    last = 0
     for event in events:
         if isinstance(event, RunStarted):
-            phase = "unknown"  # it trains or validates
+            phase, last = "unknown", event.epochs  # it trains or validates
         elif isinstance(event, MetricsLogged):
             step = event.step
+        elif isinstance(event, CheckpointSaved) and event.checkpoint.epoch == last:
+            phase = "evaluation"  # a thawed network is not verified at the end
         elif isinstance(event, FreezeReported) and event.phase == "verified" and not event.until:
             phase = "evaluation"
     return phase, step

@@ -143,6 +143,7 @@ def _started(session: Session, part: Part, resumed: bool) -> RunStarted:
 def _plan(session: Session) -> TrainingPlan:
     training, length = session.training, session.length
     runner = training.runner
+    whole = runner.batch * runner.accumulate * session.ranks.size * length.steps_per_epoch
     due = length.validations(runner.validation.interval, runner.validation.begin)
     return TrainingPlan(
         steps=length.steps,
@@ -153,6 +154,7 @@ def _plan(session: Session) -> TrainingPlan:
         clip=runner.clip,
         losses=training.losses,
         loaders={split: dict(how) for split, how in training.loaders.items()},
+        samples_per_epoch=min(len(training.data.samples), whole),
     )
 
 

@@ -17,17 +17,11 @@ from backend.runner.training import Training
 
 VERSION = 2
 MAY_CHANGE = (
-    *("name", "experiment", "device", "data", "source"),
-    *("runner.workers", "runner.prefetch", "runner.threads", "hardware.recover"),
+    *("runner.workers", "runner.prefetch", "runner.threads"),
     *("runner.log_interval", "runner.deterministic", "runner.max_nonfinite"),
     *("runner.validation.", "runner.checkpoints.", "runner.unused_parameters"),
-    "diagnostics.",
 )
-"""Config keys (those ending in a dot: sections) that a continued run may change.
-
-What the machine changed (``hardware``) is not among them: the config that was asked for is
-compared.
-"""
+"""Besides those that a run of each trainer may change."""
 
 
 def state_path(work_dir: Path) -> Path:
@@ -61,7 +55,7 @@ def check_same(work_dir: Path, state: dict[str, Any], now: dict[str, object]) ->
 
     Raises ConfigError naming what differs.
     """
-    check_config(work_dir, str(state["config"]), str(now["config"]), _may_change)
+    check_config(work_dir, str(state["config"]), str(now["config"]), MAY_CHANGE)
     if state["processes"] != now["processes"]:
         raise ConfigError(
             f"{work_dir}: the interrupted run had {state['processes']} processes, now there are "
@@ -90,7 +84,3 @@ def write_finished(work_dir: Path, step: int) -> None:
     Raises OSError.
     """
     save_state(state_path(work_dir), {"version": VERSION, "finished": True, "step": step})
-
-
-def _may_change(key: str) -> bool:
-    return any(key == name or (name.endswith(".") and key.startswith(name)) for name in MAY_CHANGE)

@@ -37,8 +37,8 @@ def why_none(run: Run, ours: bool) -> str:
         return ("hardware.sample is 0 in its config; set it to 2 to look every 2 seconds: "
                 "--set hardware.sample=2.")  # fmt: skip
     if run.status == "running":
-        return f"the first look, {float(every):g} s after the start, is still to come."
-    return f"it ended before the first look, {float(every):g} s after the start."
+        return "the first look is still to come."
+    return "no look was kept; a driver that hangs or a full disk can be why."
 
 
 def not_sampled(runs: Sequence[tuple[Run, str]], alone: bool) -> Any:
@@ -157,7 +157,7 @@ def _numbers(part: str, own: Mapping[str, Sampled]) -> dict[str, str]:
 def _said(one: Sampled | None, what: str, unit: str, digits: int = 0) -> str:
     if one is None:
         return ""
-    value = float(one.values.mean() if what == "mean" else one.values.max())
+    value = one.mean if what == "mean" else float(one.values.max())
     return f"{value:,.{digits}f} {unit}"
 
 

@@ -20,7 +20,7 @@ from torch.nn.modules.module import (
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import backend.trainers.yolo.hermetic  # noqa: F401 (must come before ultralytics)
-from backend.core.events import Event, FreezeReported, RunStarted
+from backend.core.events import Event, FreezeReported, MetricsLogged, Recovered, RunStarted
 from backend.core.trainer import Emit, StopSignal, TrainOutcome
 from backend.core.workdir import WorkDir
 from backend.trainers.yolo.spec import SPEC, YoloConfig
@@ -114,7 +114,9 @@ class Faults:
     def _fail(self, kind: str) -> None:
         if kind == "bug":
             raise ValueError("out of memory, says a bug")
-        if kind == "cuda":  # the real one needs a GPU
+        if kind in {"asked", "cuda and asked"}:
+            WorkDir(self._work_dir).request_stop("stopped", "stopped by the user (Ctrl-C)")
+        if kind in {"cuda", "cuda and asked"}:  # the real one needs a GPU
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         if kind == "onednn":
             raise RuntimeError("could not create a primitive")
@@ -127,8 +129,6 @@ class Faults:
         self._die(kind)
 
     def _die(self, kind: str) -> None:
-        if kind == "asked":
-            WorkDir(self._work_dir).request_stop("stopped", "stopped by the user (Ctrl-C)")
         if kind in {"abort", "exit", "asked"}:
             os.write(2, b"OpenBLAS : Memory allocation still failed after 10 retries.\n")
         if kind == "exit":
@@ -162,3 +162,24 @@ class DoomedTrainer(YoloTrainer):
 
 
 DOOMED = replace(SPEC, config=DoomedConfig, entry="tests.support.yolo_faults:DoomedTrainer")
+
+
+def doomed(config: YoloConfig, *faults: str, **more: object) -> DoomedConfig:
+    """A config with faults, of which images may get small."""
+    asked = DoomedConfig.model_validate({**config.model_dump(), "faults": faults})
+    return asked.replace({"hardware.smallest_size": 32, **more})
+
+
+def told(events: list[Event]) -> list[Recovered]:
+    """What was lowered."""
+    return [event for event in events if isinstance(event, Recovered)]
+
+
+def starts(events: list[Event]) -> list[RunStarted]:
+    """The attempts."""
+    return [event for event in events if isinstance(event, RunStarted)]
+
+
+def epochs(events: list[Event]) -> list[int]:
+    """Those that ended, in the order in which they did."""
+    return [e.epoch for e in events if isinstance(e, MetricsLogged) and e.ends]

@@ -8,9 +8,11 @@ from backend.core.events import (
     CheckpointSaved,
     Envelope,
     Evaluated,
+    FileSaved,
     FreezeReported,
     MetricsLogged,
     Noted,
+    Recovered,
     RunFinished,
     RunStarted,
 )
@@ -25,7 +27,8 @@ class Course:
     """One training. ``curves`` hold the mean of an epoch for ``train/`` keys and else its last
     value; ``seconds`` is how long an epoch took, from the times of its events.
 
-    ``starts`` are all starts, the last one counts; ``freezes`` holds the last report by phase.
+    ``starts`` are all starts, the last one counts; ``freezes`` holds the last report by phase,
+    ``files`` the last one by path.
     """
 
     starts: tuple[RunStarted, ...]
@@ -36,6 +39,8 @@ class Course:
     evaluated: EvalReport | None
     notes: tuple[Noted, ...]
     finished: RunFinished | None
+    recoveries: tuple[Recovered, ...] = ()
+    files: tuple[FileSaved, ...] = ()
 
     @property
     def headline(self) -> str:
@@ -99,8 +104,10 @@ def course_of(envelopes: Sequence[Envelope]) -> Course:
         freezes={event.phase: event for event in events if isinstance(event, FreezeReported)},
         saved=tuple(event.checkpoint for event in events if isinstance(event, CheckpointSaved)),
         evaluated=reports[-1] if reports else None,
-        notes=tuple(event for event in events if isinstance(event, Noted)),
+        notes=tuple(dict.fromkeys(event for event in events if isinstance(event, Noted))),
         finished=ends[-1] if ends and isinstance(events[-1], RunFinished) else None,
+        recoveries=tuple(event for event in events if isinstance(event, Recovered)),
+        files=tuple({e.path: e for e in events if isinstance(e, FileSaved)}.values()),
     )
 
 

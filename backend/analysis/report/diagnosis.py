@@ -21,7 +21,9 @@ def blocks(diagnosis: Diagnosis | None) -> list[Block]:
 
 def _finding(found: DiagnosticFinding) -> list[Block]:
     since = f", since step {found.step}" if found.step else ""
-    cause = f" Cause: {cell(found.cause.rstrip('.'))}." if found.cause else ""
+    why = found.cause.rstrip(".")
+    known = why.lower() in found.headline.lower()  # the headline tells it already
+    cause = "" if known else f" Cause: {cell(why)}."
     rows = [
         (cell(fact.name), _value(fact.value), _value(fact.limit), _step(fact.step))
         for fact in found.evidence

@@ -10,6 +10,7 @@ from backend.analysis.report.course import Course
 from backend.core.comparisons import Comparison
 from backend.core.diagnosis import Diagnosis
 from backend.core.records import EvalReport, Finding, Run
+from backend.hardware.ladder import in_words
 
 USED = {
     "train": "which the model was trained on",
@@ -26,6 +27,19 @@ def about_ending(course: Course) -> list[Remark]:
     return [Remark("ending", said)]
 
 
+def about_memory(course: Course) -> list[Remark]:
+    """A run that went on with less, because memory ran out."""
+    if not course.recoveries:
+        return []
+    times = text.plural(len(course.recoveries), "time")
+    last = course.recoveries[-1]
+    lowered = {k: v for k, v in last.effective.items() if v != last.requested.get(k)}
+    settings = ", ".join(f"{key} {in_words(value)}" for key, value in lowered.items())
+    said = f"Memory ran out and the run stepped down {times}, in the end to {cell(settings)}."
+    step = "Ask for what fits from the start where runs are to be compared with this one."
+    return [Remark("memory", said, step)]
+
+
 def about_evaluation(report: EvalReport | None, run: Run) -> list[Remark]:
     """What the final evaluation cannot say."""
     if report is None:
@@ -38,7 +52,10 @@ def about_evaluation(report: EvalReport | None, run: Run) -> list[Remark]:
             f"The final evaluation is on the {units} of '{report.split}', {USED[report.split]}, "
             "so it is likely to look better than on new data."
         )
-        step = f"Score it on data that picked nothing: `assay evaluate {run.key} --split holdout`."
+        step = (
+            "Score it on data that picked nothing, such as a holdout: "
+            f"`assay evaluate {run.key} --split holdout`."
+        )
         remarks.append(Remark("used-split", said, step))
     if report.units < FEW_UNITS:
         said = f"The final evaluation rests on {units}; fewer than {FEW_UNITS} decide little."

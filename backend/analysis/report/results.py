@@ -1,11 +1,12 @@
-"""The numbers of a training: per epoch, and of its final evaluation."""
+"""The numbers of a training: per epoch, of its final evaluation, and of what was exported."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from backend.analysis import text
 from backend.analysis.report.blocks import Block, cell, code, table
 from backend.analysis.report.course import Course
 from backend.analysis.report.trends import Watched
+from backend.core.events import FileSaved
 from backend.core.records import EvalReport
 
 MOST_ROWS = 60
@@ -104,8 +105,38 @@ def _per_class(report: EvalReport) -> list[Block]:
     if not report.per_class:
         return []
     names = list(dict.fromkeys(name for scores in report.per_class.values() for name in scores))
+    counts = {n for n in names if _counted(s.get(n) for s in report.per_class.values())}
     rows = [
-        (cell(label), *(text.number(scores.get(name), 4) for name in names))
+        (cell(label), *(text.number(scores.get(n), 0 if n in counts else 4) for n in names))
         for label, scores in report.per_class.items()
     ]
     return ["### Per class", table(("class", *map(cell, names)), rows, left=1)]
+
+
+def _counted(values: Iterable[float | None]) -> bool:
+    """Are these numbers of things, and not shares?"""
+    found = [value for value in values if value is not None]
+    return max(found, default=0) > 1 and all(float(value).is_integer() for value in found)
+
+
+def exported(course: Course) -> list[Block]:
+    """What was exported of the best checkpoint, and how far it answers alike."""
+    name = course.headline.partition("/")[2]
+    rows = [
+        (
+            code(file.path),
+            cell(file.kind),
+            code(file.sha256[:12]),
+            _fact(file, "difference", ".1e"),
+            _fact(file, name, ".4f"),
+            _fact(file, f"checkpoint {name}", ".4f"),
+        )
+        for file in course.files
+    ]
+    head = ("file", "format", "sha256", "outputs differ by", cell(name), f"{cell(name)} before")
+    return ["## Exported files", table(head, rows, left=3)] if rows else []
+
+
+def _fact(file: FileSaved, name: str, form: str) -> str:
+    value = file.facts.get(name)
+    return format(value, form) if isinstance(value, int | float) else text.ABSENT

@@ -1,14 +1,13 @@
 """One training: what it was, what it did, what follows and what does not."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
-from statistics import median
 
 from backend.analysis import text
 from backend.analysis.experts import DenseTwin
-from backend.analysis.report import diagnosis, experts, outlook, settings
+from backend.analysis.report import diagnosis, experts, machine, outlook, settings
 from backend.analysis.report.blocks import (
     Block,
     Document,
@@ -24,16 +23,15 @@ from backend.analysis.report.course import Course
 from backend.analysis.report.results import (
     best_epoch,
     evaluation,
+    exported,
     losses_per_epoch,
     results_per_epoch,
 )
 from backend.core.comparisons import Comparison
 from backend.core.diagnosis import Diagnosis
+from backend.core.events import HardwareSampled, Setting
 from backend.core.experts import ExpertReport
 from backend.core.records import Checkpoint, Finding, Run
-
-MEMORY = ("mem", "gpu", "vram", "cpu", "util")
-"""Metric names that speak of the machine."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,8 @@ class Training:
 
     ``other`` is the run that it stands beside, ``because`` says why that one. ``experts`` is
     what they did at the best checkpoint, ``dense`` what they are held against. ``findings`` are
-    those that are not in the ``diagnosis``.
+    those that are not in the ``diagnosis``. ``hardware`` is what was seen of the
+    machine, ``effective`` are the settings that it decided, by config key.
     """
 
     run: Run
@@ -55,6 +54,8 @@ class Training:
     experts: ExpertReport | None = None
     dense: DenseTwin | None = None
     diagnosis: Diagnosis | None = None
+    hardware: tuple[HardwareSampled, ...] = ()
+    effective: Mapping[str, Setting] = field(default_factory=dict)
 
     @property
     def imported(self) -> bool:
@@ -75,13 +76,15 @@ def document(training: Training, curves: Sequence[Drawing] = ()) -> Document:
         *_data(course),
         *_model(course),
         *settings.of(run.params),
+        *machine.changes(course, run.params, training.effective),
         *_course(training),
         *results_per_epoch(course),
         *losses_per_epoch(course),
         *curves,
-        *_speed(training),
+        *machine.speed_and_memory(course, training.hardware, training.imported),
         *_checkpoints(training),
         *evaluation(course.evaluated),
+        *exported(course),
         *experts.blocks(training.experts, training.dense),
         *_old_and_new(training),
         *_findings(training),
@@ -97,6 +100,7 @@ def remarks_of(training: Training) -> list[Remark]:
         *outlook.about_diagnosis(training.diagnosis),
         *outlook.about_findings(training.findings),
         *outlook.about_ending(course),
+        *outlook.about_memory(course),
         *conclude(course),
         *outlook.about_evaluation(course.evaluated, run),
         *outlook.about_comparisons(run, training.comparisons, training.other),
@@ -220,32 +224,6 @@ def _spans(epochs: Sequence[int]) -> str:
         every = steps.pop()
         return f"{epochs[0]} to {epochs[-1]}" + (f", every {every}" if every > 1 else "")
     return ", ".join(map(str, epochs))
-
-
-def _speed(training: Training) -> list[Block]:
-    course = training.course
-    seconds = list(course.seconds.values())
-    if training.imported and len(seconds) < len(course.epochs) - 1:
-        seconds = []  # epochs that share a time have that of a file, which says nothing of speed
-    rows = []
-    if seconds:
-        rows.append(
-            ("time per epoch, validation included (median)", text.minutes(median(seconds)))
-        )
-        rows.append(
-            ("shortest and longest epoch", " and ".join(map(text.minutes, _ends(seconds))))
-        )
-        rows.append((f"all {len(seconds)} timed epochs", text.minutes(sum(seconds))))
-    for key in sorted(course.curves):
-        if any(word in key.lower() for word in MEMORY) and course.finite(key):
-            low, high = _ends(list(course.finite(key).values()))
-            rows.append((f"{code(key)}, lowest to highest",
-                         f"{text.plain(low)} to {text.plain(high)}"))  # fmt: skip
-    return ["## Speed and memory", facts(rows)] if rows else []
-
-
-def _ends(values: Sequence[float]) -> tuple[float, float]:
-    return min(values), max(values)
 
 
 def _checkpoints(training: Training) -> list[Block]:

@@ -81,7 +81,13 @@ def read_annotated(image: Path, name: str, classes: int) -> Annotated:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for place, _, files in os.walk(folder, followlinks=True):
+    seen: set[str] = set()
+    for place, inner, files in os.walk(folder, followlinks=True):
+        inner.sort()
+        if (real := os.path.realpath(place)) in seen:
+            inner.clear()  # a link to where we have been, perhaps to a folder above
+            continue
+        seen.add(real)
         paths = (Path(place, file) for file in files if not file.startswith("."))
         yield from (path for path in paths if path.suffix.lower() in SUFFIXES)
 

@@ -1,9 +1,9 @@
 """The images that objects are pasted on."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from backend.core.errors import DataError
 from backend.core.records import DatasetInput
 from backend.datasets.pasting.annotated import images_below
+from backend.hardware.memory import diagnose
 
 THREADS = 4
 KEPT = 256 * 2**20
@@ -86,29 +87,33 @@ def read_backgrounds(folder: Path, side: int) -> Backgrounds:
     """Decode every image once. Raises DataError for a missing folder or nothing readable."""
     images = images_below(folder, KEY)
     with ThreadPoolExecutor(THREADS) as pool:
-        results = list(pool.map(partial(_read, side=side), *zip(*images, strict=True)))
-    damaged = tuple(result for result in results if isinstance(result, str))
-    found = [result for result in results if isinstance(result, Background)]
-    if not found:
+        found = pool.map(partial(_read, side=side), *zip(*images, strict=True))
+        items, damaged = _fitting(found)
+    if not items:
         raise DataError(f"{KEY}: no image in {folder} can be read; the first: {damaged[0]}")
-    return Backgrounds(folder, side, _fitting(found), damaged)
+    return Backgrounds(folder, side, tuple(items), tuple(damaged))
 
 
-def _fitting(found: list[Background]) -> tuple[Background, ...]:
-    """The first ones keep their pixels, as long as there is room."""
-    room, items = KEPT, []
-    for item in found:
-        assert item.kept is not None
-        room -= item.kept.nbytes
-        items.append(item if room >= 0 else Background(item.path, item.name, item.digest, None))
-    return tuple(items)
+def _fitting(found: Iterable[Background | str]) -> tuple[list[Background], list[str]]:
+    """The readable ones and what is damaged. The first ones keep their pixels, as long as there
+    is room; those of the others are let go at once."""
+    room, items, damaged = KEPT, list[Background](), list[str]()
+    for one in found:
+        if isinstance(one, str):
+            damaged.append(one)
+            continue
+        room -= 0 if one.kept is None else one.kept.nbytes
+        items.append(one if room >= 0 else replace(one, kept=None))
+    return items, damaged
 
 
 def _read(path: Path, name: str, side: int) -> Background | str:
     try:
         content = path.read_bytes()
         pixels = _decoded(content, side)
-    except Exception as error:  # noqa: BLE001 (decoders raise what they like at damaged files)
+    except Exception as error:  # decoders raise what they like at damaged files
+        if diagnose(error):
+            raise
         return f"{name} ({error or type(error).__name__})"
     return Background(path, name, hashlib.sha256(content).digest(), pixels)
 

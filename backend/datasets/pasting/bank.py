@@ -21,6 +21,8 @@ from backend.datasets.pasting.annotated import (
     read_annotated,
 )
 from backend.datasets.pasting.cutting import CutOut, cut, sized
+from backend.hardware.memory import diagnose
+from backend.scoring.detection.class_names import matched
 
 THREADS = 4
 SHOWN = 5
@@ -131,8 +133,9 @@ def _labels(
     folder: Path, names: Sequence[str], read: Sequence[Annotated], wanted: Wanted
 ) -> dict[int, int]:
     """Class in the folder to class in training, by name. Raises DataError for unknown ones."""
-    met = {names[outline.label] for about in read for outline in about.outlines}
-    unknown = sorted(met - set(wanted.names) - set(wanted.ignore))
+    places, ignored = matched(names, wanted.names), set(matched(wanted.ignore, names))
+    met = {outline.label for about in read for outline in about.outlines} - ignored
+    unknown = sorted(names[label] for label in met if places[label] is None)
     if unknown:
         shown = ", ".join(unknown[:SHOWN]) + (", …" if len(unknown) > SHOWN else "")
         raise DataError(
@@ -140,9 +143,9 @@ def _labels(
             f"list them in synthetic.ignore (trained are {', '.join(wanted.names)})"
         )
     return {
-        number: wanted.names.index(name)
-        for number, name in enumerate(names)
-        if name in wanted.names and name not in wanted.ignore
+        number: place
+        for number, place in enumerate(places)
+        if place is not None and number not in ignored
     }
 
 
@@ -173,7 +176,9 @@ def _cut_image(
         content = about.image.read_bytes()
         with Image.open(BytesIO(content)) as image:
             source = sized(ImageOps.exif_transpose(image), side)
-    except Exception as error:  # noqa: BLE001 (decoders raise what they like at damaged files)
+    except Exception as error:  # decoders raise what they like at damaged files
+        if diagnose(error):
+            raise
         return f"{about.name} ({error or type(error).__name__})"
     results = [
         cut(source, about.outlines[at], about.outlines, labels[about.outlines[at].label])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from backend.core.errors import DataError
+from backend.hardware.memory import diagnose
 
 THREADS = 4
 LOOKED_AT = 2000
@@ -78,7 +79,9 @@ def _look(path: Path) -> NDArray[np.float32] | None:
         with Image.open(path) as image:
             image.draft("L", (8 * GRID, 8 * GRID))
             grey = ImageOps.exif_transpose(image).convert("L")
-    except Exception:  # noqa: BLE001 (decoders raise what they like at damaged files)
+    except Exception as error:  # decoders raise what they like at damaged files
+        if diagnose(error):
+            raise
         return None
     coarse = np.asarray(grey.resize((GRID, GRID), Image.Resampling.BOX), dtype=np.float32)
     look = coarse.ravel() - coarse.mean()

@@ -54,7 +54,7 @@ class Pasting:
 
     def made(self, real: int) -> int:
         """Made images in an epoch with so many real ones."""
-        return round(self.composer.how.ratio * real)
+        return self.composer.how.made(real)
 
     def objects(self, made: int) -> dict[str, int]:
         """About how many objects of each class so many made images have, from a few of them."""
@@ -142,9 +142,8 @@ def remarks_of(composer: Composer) -> Iterator[str]:
 
 
 def _in_an_epoch(how: SyntheticConfig, real: int) -> str:
-    made = round(how.ratio * real)
     ends = f" (except the last {how.close})" if how.close else ""
-    return f"copy-paste: each epoch{ends} has {made} made images beside {real} real ones"
+    return f"copy-paste: each epoch{ends} has {how.made(real)} made images beside {real} real ones"
 
 
 def _size(count: int) -> str:

@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +33,34 @@ def read_resumable(
     return state
 
 
-def check_config(work_dir: Path, before: str, now: str, may_change: Callable[[str], bool]) -> None:
-    """Compare two configs as JSON. Raises ConfigError naming the first key that differs."""
+MAY_CHANGE = (
+    *("name", "experiment", "device", "data", "source", "tensorboard", "diagnostics."),
+    *("hardware.recover", "hardware.recover_order", "hardware.max_attempts"),
+    *("hardware.smallest_size", "hardware.sample"),
+)
+"""Config keys (those ending in a dot: sections) that a continued run of each trainer may change;
+data is compared by content. What the machine changed is not among them: the config that was asked
+for is compared."""
+
+
+def check_config(work_dir: Path, before: str, now: str, may_change: Sequence[str]) -> None:
+    """Compare two configs as JSON but for ``MAY_CHANGE`` and the trainer's own ``may_change``.
+
+    Raises ConfigError naming the first key that differs.
+    """
+    free = (*MAY_CHANGE, *may_change)
     sides: list[Mapping[str, str]] = [flatten(json.loads(side)) for side in (before, now)]
     for key in sorted(sides[0].keys() | sides[1].keys()):
         old, new = (side.get(key) or "none" for side in sides)
-        if old != new and not may_change(key):
+        if old != new and not any(_covers(name, key) for name in free):
             raise ConfigError(
                 f"{work_dir}: the interrupted run had {key} = {old}, now it is {new}; continue it "
                 "with the same config or start a new run"
             )
+
+
+def _covers(name: str, key: str) -> bool:
+    return key == name or (name.endswith(".") and key.startswith(name))
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 import backend.trainers.yolo.hermetic  # noqa: F401 (must come before ultralytics)
 from backend.core.errors import DataError
 from backend.nn.finetune.weights import write_bytes
+from backend.scoring.detection.class_names import matched
 from backend.trainers.yolo.dataset import Example, Split
 from backend.trainers.yolo.predictor import Boxes, Detector, Image, Settings
 
@@ -48,8 +49,7 @@ class Classes:
 
 def join_classes(checkpoint: Sequence[str], split: Split) -> Classes:
     """Match classes by name. Raises DataError if none is common."""
-    places = {name.strip().casefold(): number for number, name in enumerate(split.names)}
-    index = tuple(places.get(name.strip().casefold()) for name in checkpoint)
+    index = matched(checkpoint, split.names)
     if all(place is None for place in index):
         raise DataError(
             f"{split.data}: none of its classes ({_some(split.names)}) is known to the checkpoint "

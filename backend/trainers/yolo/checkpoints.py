@@ -12,7 +12,7 @@ from backend.core.digest import sha256
 from backend.core.events import CheckpointRemoved, CheckpointSaved
 from backend.core.records import Checkpoint
 from backend.core.trainer import Emit
-from backend.nn.finetune.weights import read_facts, save_weights
+from backend.nn.finetune.weights import parse_facts, read_facts, save_weights
 from backend.trainers.yolo.model import Facts
 from backend.trainers.yolo.spec import SPEC
 
@@ -74,9 +74,12 @@ class Keeper:
         self._remove(lambda kept: not self._worth_keeping(kept))
 
     def find(self, epoch: int) -> None:
-        """Take up what an interrupted run left, up to and with ``epoch``; delete what is later."""
+        """Take up what an interrupted run left, up to and with ``epoch``; delete what is later.
+
+        Raises CheckpointError.
+        """
         for path in (self._work_dir / FOLDER).glob("epoch-*.safetensors"):
-            facts = Facts.model_validate(read_facts(path))
+            facts = parse_facts(Facts, SPEC.kind, path, read_facts(path))
             score = facts.metrics.get(SPEC.headline)
             self._kept.append(Kept(path, sha256(path), facts.epoch, score))
         self._kept.sort(key=lambda kept: kept.epoch)

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 import backend.trainers.yolo.hermetic  # noqa: F401 (must come before ultralytics)
 from backend.core.errors import TrainingError
@@ -26,17 +25,16 @@ from backend.hardware.attempts import Where
 from backend.nn.finetune.freezing import Snapshot
 from backend.nn.finetune.groups import rates, regroup
 from backend.trainers.yolo.freeze import ALWAYS, Plan, part_rates, verified
-from backend.trainers.yolo.observing import Observing, Said
-from backend.trainers.yolo.predictor import NO_LIMIT
+from backend.trainers.yolo.observing import Observing
 from backend.trainers.yolo.progress import FOLDER, Identity, write_progress
 from backend.trainers.yolo.recorder import Recorder
 from backend.trainers.yolo.spec import YoloConfig
-from backend.trainers.yolo.synthetic import PastedDataset, refill
+from backend.trainers.yolo.state import restore, state_of
+from backend.trainers.yolo.synthetic import PastedDataset
+from backend.trainers.yolo.validation import Patience, SteadyValidator
 
 import ultralytics.engine.trainer as ultralytics_trainer  # isort: skip
-from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator  # isort: skip
-from ultralytics.utils.nms import non_max_suppression  # isort: skip
-from ultralytics.utils.torch_utils import EarlyStopping, ModelEMA  # isort: skip
+from ultralytics.models.yolo.detect import DetectionTrainer  # isort: skip
 
 NO_RETRY = 3
 """Ultralytics halves the batch by itself unless it believes to have tried so often."""
@@ -70,48 +68,6 @@ class Job:
     observing: Observing | None
     pasting: Pasting | None = None
     state: dict[str, Any] | None = None
-
-
-class Patience(EarlyStopping):
-    """Early stopping that counts epochs but judges validated ones only."""
-
-    def __init__(self, patience: int, engine: "Engine") -> None:
-        super().__init__(patience)
-        self._engine = engine
-
-    def __call__(self, epoch: int, fitness: float | None) -> bool:
-        if not self._engine.validated:
-            return False
-        exhausted = bool(super().__call__(epoch, fitness))
-        self.possible_stop = False  # would force a validation of every epoch
-        return exhausted
-
-
-class SteadyValidator(DetectionValidator):
-    """Validation whose non-maximum suppression does not give up on a busy machine, and which keeps
-    what was predicted: a class and a score for each box of each image."""
-
-    def init_metrics(self, model: Any) -> None:
-        super().init_metrics(model)
-        self.said = Said()
-
-    def update_metrics(self, preds: list[dict[str, Tensor]], batch: dict[str, Any]) -> None:
-        super().update_metrics(preds, batch)
-        self.said.add(preds)
-
-    def postprocess(self, preds: Any) -> list[dict[str, Tensor]]:
-        found = non_max_suppression(
-            preds,
-            self.args.conf,
-            self.args.iou,
-            multi_label=True,
-            max_det=self.args.max_det,
-            max_time_img=NO_LIMIT,
-            end2end=self.end2end,
-        )
-        return [
-            {"bboxes": x[:, :4], "conf": x[:, 4], "cls": x[:, 5], "extra": x[:, 6:]} for x in found
-        ]
 
 
 class Engine(DetectionTrainer):
@@ -200,16 +156,16 @@ class Engine(DetectionTrainer):
         self.job.recorder.epoch_ended(self.epoch + 1, self.tloss, validation, now)
 
     def save_model(self) -> bool:
-        write_progress(self.job.work_dir, self.job.identity, self._state())
+        write_progress(self.job.work_dir, self.job.identity, state_of(self))
         if self.validated and self.job.observing:  # its probe may need more memory than there is
             self.job.observing.validated(self)
         self.job.recorder.checkpoint(self.epoch + 1, self.ema.ema.state_dict())
         return True
 
     def resume_training(self, ckpt: object) -> None:
-        self.stopper = Patience(self.job.config.patience, self)
+        self.stopper = Patience(self.job.config.patience, lambda: self.validated)
         if self.job.state is not None:
-            self._restore(self.job.state)
+            restore(self, self.job.state)
         if self.job.observing:
             self.job.observing.begin(self)
 
@@ -296,48 +252,6 @@ class Engine(DetectionTrainer):
             f"the loss is no longer a number in epoch {epoch + 1}; lower optimizer.lr0 "
             f"(now {self.job.config.optimizer.lr0:g})"
         )
-
-    def _state(self) -> dict[str, object]:
-        dataset = self.train_loader.dataset
-        return {
-            "epoch": self.epoch + 1,
-            "complete": bool(self.stop),  # the last epoch, or patience ran out
-            "step": self.job.recorder.step,
-            "metrics": dict(self.job.recorder.validated),
-            "model": self.model.state_dict(),
-            "ema": self.ema.ema.state_dict(),
-            "updates": self.ema.updates,
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "best_fitness": self.best_fitness,
-            "stopper": {
-                "best_fitness": float(self.stopper.best_fitness),
-                "best_epoch": self.stopper.best_epoch,
-            },
-            "mosaic": [int(index) for index in dataset.buffer],
-        }
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.ema = ModelEMA(self.model, updates=state["updates"])
-        self.ema.ema.load_state_dict(state["ema"])
-        for saved, group in zip(
-            state["optimizer"]["param_groups"], self.optimizer.param_groups, strict=True
-        ):
-            saved["fused"] = group.get("fused")  # the device decides, and it may be another now
-        self.optimizer.load_state_dict(state["optimizer"])
-        if state["scaler"]:
-            self.scaler.load_state_dict(state["scaler"])
-        self.best_fitness = state["best_fitness"]
-        self.stopper.best_fitness = state["stopper"]["best_fitness"]
-        self.stopper.best_epoch = state["stopper"]["best_epoch"]
-        self.start_epoch = state["epoch"]
-        if self.train_loader.num_workers == 0:
-            refill(self.train_loader.dataset, state["mosaic"])
-        if hasattr(self.model.model[-1], "one2one_cv2"):
-            self.model.criterion = self.model.init_criterion()
-            self.model.criterion.updates = self.start_epoch - 1
-            self.model.criterion.update()
 
 
 def _arguments(job: Job) -> dict[str, object]:

@@ -9,8 +9,10 @@ import hashlib
 import importlib.metadata
 import io
 import math
+import os
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -105,8 +107,10 @@ def export_best(config: YoloConfig, work_dir: Path, best: Path, split: Split, em
     """The best checkpoint of a finished training in the formats of ``config.export``.
 
     A failure is told and not raised: the training is done. A process that dies here (memory) is
-    started again by its parent; what it died of is not tried a second time.
+    started again by its parent; what it died of is not tried a second time, until somebody
+    resumes the run.
     """
+    parent = str(os.getppid())
     for name in config.export:
         out = work_dir / FOLDER / f"best{SUFFIXES[name]}"
         begun = out.with_name(f".{out.name}.begun")
@@ -115,10 +119,10 @@ def export_best(config: YoloConfig, work_dir: Path, best: Path, split: Split, em
         )
         told: FileSaved | Noted
         try:
-            if begun.exists():
+            if begun.exists() and begun.read_text(encoding="utf-8") == parent:
                 raise TrainingError("its process died")
             begun.parent.mkdir(exist_ok=True)
-            begun.touch()
+            begun.write_text(parent, encoding="utf-8")
             told = _saved(export(request, config, split), work_dir)
         except Exception as error:  # noqa: BLE001 (whatever it is, the training is done)
             why = error if isinstance(error, AssayError) else f"{type(error).__name__}: {error}"
@@ -265,5 +269,6 @@ def _write(out: Path, content: bytes, report: ExportReport) -> None:
         write_atomic(beside, report.model_dump_json(indent=2) + "\n")
         write_atomic(out, content)
     except StoreError:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
         raise

@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import Tensor
 
 from backend.core.digest import sha256
 from backend.core.errors import CheckpointError
 from backend.core.records import Record
 from backend.nn.finetune.transfer import TransferReport, transfer
-from backend.nn.finetune.weights import load_weights
+from backend.nn.finetune.weights import load_weights, parse_facts
+from backend.scoring.detection.class_names import matched
 from backend.trainers.yolo import architecture as arch
 from backend.trainers.yolo.pickled import fetch, load_pt
 from backend.trainers.yolo.sources import find_model
-from backend.trainers.yolo.spec import YoloConfig
+from backend.trainers.yolo.spec import SPEC, YoloConfig
 
 
 class Facts(Record):
@@ -27,7 +28,7 @@ class Facts(Record):
     ``source`` is the sha256 of the model file that the training started from."""
 
     format: int = 1
-    trainer: str = "yolo"
+    trainer: str = SPEC.kind
     architecture: dict[str, Any]
     names: tuple[str, ...]
     nc: int
@@ -85,13 +86,7 @@ def open_source(path: Path, trust: bool = False) -> Source:
 
 def _open_safetensors(path: Path) -> Source:
     state, raw = load_weights(path)
-    try:
-        facts = Facts.model_validate(raw)
-    except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise CheckpointError(
-            f"{path}: its facts are not those of a YOLO checkpoint of this version ({where})"
-        ) from None
+    facts = parse_facts(Facts, SPEC.kind, path, raw)
     return Source(path, sha256(path), facts.architecture, facts.names, facts.base, state)
 
 
@@ -146,8 +141,7 @@ def _class_rows(
     """Which class output of the source each of ours starts from."""
     if theirs == ours:
         return {}, ()
-    index = {_plain(name): row for row, name in enumerate(theirs)}
-    rows = [index.get(_plain(name)) for name in ours]
+    rows = list(matched(ours, theirs))
     if all(row is None for row in rows):
         if len(theirs) != len(ours):
             return {}, ()
@@ -156,10 +150,6 @@ def _class_rows(
             "their outputs start from those of the checkpoint's classes in order",
         )
     return dict.fromkeys(arch.class_tensors(network), rows), ()
-
-
-def _plain(name: str) -> str:
-    return name.strip().casefold()
 
 
 def _transfer_notes(report: TransferReport) -> tuple[str, ...]:

@@ -16,22 +16,29 @@ CLIP = 10.0
 """The highest norm of the gradient, which Ultralytics has fixed."""
 
 
+def nominal_batch(config: YoloConfig, train: Split) -> int:
+    """At most an epoch's real images, so that every epoch takes an optimizer step, and a step as
+    many images whatever is pasted."""
+    batches = -(-len(train.examples) // config.batch)
+    return min(config.optimizer.nbs, batches * config.batch)
+
+
 def plan_of(
     config: YoloConfig,
     images: int,
-    nominal_batch: int,
+    nominal: int,
     losses: tuple[str, ...],
     done: tuple[int, int] = (0, 0),
 ) -> TrainingPlan:
-    """``images`` are those of an epoch, made ones too; ``nominal_batch`` those that an optimizer
+    """``images`` are those of an epoch, made ones too; ``nominal`` those that an optimizer
     step gathers after the warm-up. ``done`` are epochs and steps of before, perhaps with another
     batch."""
     batches = math.ceil(images / config.batch)
     warm = _warmup(config, batches)
-    steps = list(_steps(config, batches, nominal_batch, warm))
+    steps = list(_steps(config, batches, nominal, warm))
     due = range(config.val_period, config.epochs + 1, config.val_period)
     how = {"reduction": "mean over batches"}
-    rest = sum(1 for _ in _steps(config, batches, nominal_batch, warm, done[0]))
+    rest = sum(1 for _ in _steps(config, batches, nominal, warm, done[0]))
     return TrainingPlan(
         steps=done[1] + rest,
         steps_per_epoch=max(round(len(steps) / config.epochs), 1),
@@ -41,7 +48,35 @@ def plan_of(
         clip=CLIP,
         losses=losses,
         loaders={"train": how, "val": how},
+        samples_per_epoch=images,
     )
+
+
+def without_effect(config: YoloConfig, train: Split) -> list[str]:
+    """Settings that do not do what a reader would expect."""
+    notes = []
+    if config.augment.mosaic > 0 and config.augment.close_mosaic >= config.epochs:
+        notes.append(
+            f"mosaic is off in every epoch: close_mosaic ({config.augment.close_mosaic}) covers "
+            f"all {config.epochs} epochs"
+        )
+    until = config.freeze.unfreeze_at
+    if until is not None and until >= config.epochs:
+        notes.append(
+            f"freeze.unfreeze_at {until} is not reached in {config.epochs} epochs: what is frozen "
+            "stays frozen"
+        )
+    if config.synthetic.active and config.synthetic.close >= config.epochs:
+        notes.append(
+            f"nothing is pasted: synthetic.close ({config.synthetic.close}) covers all "
+            f"{config.epochs} epochs"
+        )
+    if nominal_batch(config, train) < config.optimizer.nbs:
+        notes.append(
+            f"optimizer.nbs {config.optimizer.nbs} is more than an epoch has images "
+            f"({len(train.examples)}); an optimizer step is taken every epoch"
+        )
+    return notes
 
 
 def survey_of(splits: tuple[Split, ...], head: int, pasting: Pasting | None) -> DataSurvey:

@@ -13,16 +13,17 @@ from backend.core.records import DatasetInput
 from backend.core.trainer import StopSignal
 from backend.datasets.pasting import Pasting
 from backend.hardware.attempts import ALONE, Part, Where
+from backend.nn.device import facts_of
 from backend.nn.finetune.freezing import Snapshot
 from backend.scoring.detection.yolo_datafile import read_datafile
 from backend.trainers.yolo.dataset import Split, load_split
-from backend.trainers.yolo.device import environment, resolve_device
+from backend.trainers.yolo.device import resolve_device
 from backend.trainers.yolo.engine import Job
 from backend.trainers.yolo.freeze import Plan, declared, make_plan
 from backend.trainers.yolo.model import Facts, Prepared, prepare
 from backend.trainers.yolo.observing import Observing
 from backend.trainers.yolo.pasting import pasting_of, why_off
-from backend.trainers.yolo.plan import plan_of, survey_of
+from backend.trainers.yolo.plan import nominal_batch, plan_of, survey_of, without_effect
 from backend.trainers.yolo.progress import FOLDER, Identity, check_same, read_progress
 from backend.trainers.yolo.recorder import Recorder
 from backend.trainers.yolo.sources import find_model
@@ -30,6 +31,7 @@ from backend.trainers.yolo.spec import SPEC, YoloConfig
 from backend.trainers.yolo.view import build_view
 
 VIEW = "view"
+PACKAGES = ("torch", "torchvision", "ultralytics", "numpy", "pycocotools")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class Checked:
     @property
     def images(self) -> int:
         """Images of an epoch."""
-        return _images(self.train, self.pasting)
+        real = len(self.train.examples)
+        return real + (self.pasting.made(real) if self.pasting else 0)
 
     @property
     def planned(self) -> TrainingPlan:
@@ -68,7 +71,7 @@ class Checked:
         return plan_of(
             self.config,
             self.images,
-            _nominal_batch(self.config, self.train),
+            nominal_batch(self.config, self.train),
             ("box_loss", "cls_loss", shape),
             (self.state["epoch"], self.state["step"]) if self.state else (0, 0),
         )
@@ -91,11 +94,15 @@ class Checked:
             headline=SPEC.headline,
             metrics=SPEC.metrics,
             data=tuple(inputs),
-            environment=environment(self.config, resolve_device(self.config.device))
-            | ({"tier": self.part.tier} if self.part.tier else {}),
+            environment=self._environment(),
             resumed_from=self.state["epoch"] if self.state else None,
             plan=self.planned,
         )
+
+    def _environment(self) -> dict[str, str]:
+        device = resolve_device(self.config.device)
+        tier = {"tier": self.part.tier} if self.part.tier else {}
+        return facts_of(device, PACKAGES, self.config.threads) | tier
 
     def opening(self) -> Iterator[Event]:
         """What is told before anything is trained, but for the data."""
@@ -137,7 +144,7 @@ class Checked:
             recorder=recorder,
             where=where,
             stop=stop,
-            nominal_batch=_nominal_batch(self.config, self.train),
+            nominal_batch=nominal_batch(self.config, self.train),
             pasting=self.pasting,
             observing=Observing(recorder, before, planned) if watching else None,
             state=self.state,
@@ -163,7 +170,7 @@ def check(config: YoloConfig, work_dir: Path, part: Part = ALONE) -> Checked:
     asked = cast(YoloConfig, part.requested or config)
     identity = Identity(asked, prepared.source.sha256, train.digest, pasted)
     notes = [*train.notes, *val.notes, *prepared.notes]
-    notes.extend(_without_effect(config, train))
+    notes.extend(without_effect(config, train))
     notes.extend(pasting.warnings if pasting else ())
     if state is not None:
         notes.extend(check_same(work_dir, state, identity))
@@ -182,42 +189,3 @@ def check(config: YoloConfig, work_dir: Path, part: Part = ALONE) -> Checked:
         notes=tuple(notes),
         remarks=pasting.remarks if pasting else tuple(why_off(config)),
     )
-
-
-def _images(train: Split, pasting: Pasting | None) -> int:
-    real = len(train.examples)
-    return real + (pasting.made(real) if pasting else 0)
-
-
-def _without_effect(config: YoloConfig, train: Split) -> list[str]:
-    """Settings that do not do what a reader would expect."""
-    notes = []
-    if config.augment.mosaic > 0 and config.augment.close_mosaic >= config.epochs:
-        notes.append(
-            f"mosaic is off in every epoch: close_mosaic ({config.augment.close_mosaic}) covers "
-            f"all {config.epochs} epochs"
-        )
-    until = config.freeze.unfreeze_at
-    if until is not None and until >= config.epochs:
-        notes.append(
-            f"freeze.unfreeze_at {until} is not reached in {config.epochs} epochs: what is frozen "
-            "stays frozen"
-        )
-    if config.synthetic.active and config.synthetic.close >= config.epochs:
-        notes.append(
-            f"nothing is pasted: synthetic.close ({config.synthetic.close}) covers all "
-            f"{config.epochs} epochs"
-        )
-    if _nominal_batch(config, train) < config.optimizer.nbs:
-        notes.append(
-            f"optimizer.nbs {config.optimizer.nbs} is more than an epoch has images "
-            f"({len(train.examples)}); an optimizer step is taken every epoch"
-        )
-    return notes
-
-
-def _nominal_batch(config: YoloConfig, train: Split) -> int:
-    """At most an epoch's real images, so that every epoch takes an optimizer step, and a step as
-    many images whatever is pasted."""
-    batches = -(-len(train.examples) // config.batch)
-    return min(config.optimizer.nbs, batches * config.batch)

@@ -17,16 +17,13 @@ from backend.trainers.yolo.spec import YoloConfig
 
 FOLDER = "ultralytics"
 VERSION = 2
-MAY_CHANGE = {
-    *("name", "experiment", "device", "workers", "cache", "threads", "save_period", "patience"),
-    *("weights_dir", "allow_download", "trust_pickle", "model", "data", "source", "val_period"),
-    *("synthetic.annotated_dir", "synthetic.backgrounds_dir", "tensorboard", "export"),
-    *("hardware.recover", "hardware.recover_order", "hardware.max_attempts"),
-    *("hardware.smallest_size", "hardware.sample"),
-}
-"""Config keys that a continued run may change, besides those of ``diagnostics``; model, data and
-what is pasted are compared by content. What the machine changed is not among them: the config
-that was asked for is compared."""
+MAY_CHANGE = (
+    *("workers", "cache", "threads", "save_period", "patience", "val_period", "export"),
+    *("model", "weights_dir", "allow_download", "trust_pickle"),
+    *("synthetic.annotated_dir", "synthetic.backgrounds_dir"),
+)
+"""Besides those that a run of each trainer may change; the model and what is pasted are compared
+by content."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ def check_same(work_dir: Path, state: dict[str, Any], identity: Identity) -> tup
     Raises ConfigError naming what differs.
     """
     now = identity.as_state()
-    check_config(work_dir, str(state["config"]), str(now["config"]), _may_change)
+    check_config(work_dir, str(state["config"]), str(now["config"]), MAY_CHANGE)
     if state["source"] != identity.source:
         raise ConfigError(
             f"{work_dir}: the interrupted run started from another model file than "
@@ -81,10 +78,6 @@ def check_same(work_dir: Path, state: dict[str, Any], identity: Identity) -> tup
         for what, changed in told.items()
         if changed
     )
-
-
-def _may_change(key: str) -> bool:
-    return key in MAY_CHANGE or key.startswith("diagnostics.")
 
 
 def write_progress(work_dir: Path, identity: Identity, state: dict[str, object]) -> None:

@@ -1,14 +1,25 @@
 """Which file a config's ``model`` means. No torch, so that a wrong name costs no import."""
 
 from pathlib import Path
+from typing import Protocol
 
 from backend.core.errors import CheckpointError
-from backend.trainers.yolo.spec import YoloConfig
 
 SUFFIXES = (".safetensors", ".pt", ".yaml", ".yml")
 
 
-def find_model(config: YoloConfig) -> Path:
+class Naming(Protocol):
+    """What a YoloConfig says of its model."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def weights_dir(self) -> Path | None: ...
+    @property
+    def allow_download(self) -> bool: ...
+
+
+def find_model(config: Naming) -> Path:
     """The file of ``config.model``; it may be one that Ultralytics ships or offers for download.
 
     A name with a folder is a path. A bare name is looked for here and then in ``weights_dir``.
@@ -26,7 +37,7 @@ def find_model(config: YoloConfig) -> Path:
     return _in_weights_dir(config, path)
 
 
-def _in_weights_dir(config: YoloConfig, name: Path) -> Path:
+def _in_weights_dir(config: Naming, name: Path) -> Path:
     if config.weights_dir is None:
         raise CheckpointError(
             f"model: '{name}' is not in this folder and weights_dir is not set; nothing is "

@@ -12,6 +12,7 @@ from backend.config.synthetic import SyntheticConfig
 from backend.core.knobs import Knobs, Size
 from backend.core.records import MetricSpec
 from backend.core.trainer import TrainerSpec
+from backend.trainers.yolo.sources import find_model
 
 STRATEGIES = {
     "full": "nothing is frozen",
@@ -58,6 +59,8 @@ class YoloFreezeConfig(FreezeConfig):
     @field_validator("modules", mode="before")
     @classmethod
     def _one_name_is_a_list(cls, modules: object) -> object:
+        if isinstance(modules, bool | float) or (isinstance(modules, int) and modules < 0):
+            raise ValueError(f"expected a number of modules or a list of them, got {modules}")
         return (modules,) if isinstance(modules, str) else modules
 
     @model_validator(mode="after")
@@ -144,6 +147,11 @@ class YoloConfig(TrainConfig):
     augment: AugmentConfig = AugmentConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
 
+    @field_validator("export", mode="before")
+    @classmethod
+    def _one_format_is_a_list(cls, formats: object) -> object:
+        return (formats,) if isinstance(formats, str) else formats
+
     @field_validator("freeze")
     @classmethod
     def _known_strategy(cls, freeze: YoloFreezeConfig) -> YoloFreezeConfig:
@@ -206,6 +214,15 @@ def fast(flat: Mapping[str, str], tier: str) -> dict[str, object]:
     return changes
 
 
+def ready(config: YoloConfig) -> None:
+    """Is the model's file there? A tier that is to choose it does so later.
+
+    Raises CheckpointError with the path at which it was expected.
+    """
+    if config.model != "auto":
+        find_model(config)
+
+
 SPEC = TrainerSpec(
     kind="yolo",
     title="YOLO (Ultralytics) detection",
@@ -237,6 +254,7 @@ SPEC = TrainerSpec(
     },
     exports={"onnx": ("onnx", "onnxslim", "onnxruntime"), "ultralytics": ()},
     fast=fast,
+    ready=ready,
     pip_requirements=(
         "torch",
         "torchvision",

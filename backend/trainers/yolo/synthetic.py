@@ -72,8 +72,9 @@ class PastedDataset(YOLODataset):
 
 
 def refill(dataset: YOLODataset, buffer: Iterable[int]) -> None:
-    """Load what the mosaic's buffer held when the run was interrupted."""
-    for index in buffer:
+    """Load what the mosaic's buffer held when the run was interrupted, as far as it is still
+    there: the data may have changed since."""
+    for index in (index for index in buffer if index < len(dataset)):
         if isinstance(dataset, PastedDataset) and index >= dataset.ni:
             dataset.remember(index)
         else:

@@ -154,7 +154,7 @@ def test_rare_events_that_weigh_no_more_than_any_frame(
     finding = found.seen["D04"]
     assert "with weight 1 they carry 4 % of the loss" in finding.headline
     share = next(f.value for f in finding.evidence if f.name.startswith("share"))
-    rate = next(f.value for f in finding.evidence if f.name == "positions with an event")
+    rate = next(f.value for f in finding.evidence if f.name == "positions with a label")
     assert share == rate
     balanced = surveyed(smallest, tmp_path / "balanced", loss__fg_weight=30.0)
     assert "of the loss" not in balanced.seen["D04"].headline

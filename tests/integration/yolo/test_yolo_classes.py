@@ -108,7 +108,7 @@ def open_source_facts(architecture: dict[str, object], names: list[str]) -> dict
     count = len(names)
     return {
         **{"architecture": architecture, "names": names, "nc": count, "base": count},
-        **{"imgsz": 64, "epoch": 1, "step": 1, "ultralytics": "8"},
+        **{"imgsz": 64, "epoch": 1, "step": 1, "ultralytics": "8", "trainer": "yolo"},
     }
 
 
@@ -125,5 +125,5 @@ def test_a_checkpoint_of_which_nothing_fits_is_refused(
 
 def test_facts_of_something_else_are_refused(tmp_path: Path) -> None:
     save_weights(tmp_path / "m.safetensors", {"w": torch.zeros(1)}, {"trainer": "toy"})
-    with pytest.raises(CheckpointError, match="not those of a YOLO checkpoint"):
+    with pytest.raises(CheckpointError, match="not a checkpoint of yolo, but of toy"):
         open_source(tmp_path / "m.safetensors")

@@ -10,6 +10,7 @@ from backend.core.errors import CheckpointError, ConfigError, DataError, Trainin
 from backend.core.events import CheckpointRemoved, CheckpointSaved, Event, Noted, RunStarted
 from backend.trainers.yolo.spec import YoloConfig
 from backend.trainers.yolo.trainer import YoloTrainer
+from tests.support.shapes import write_dataset
 from tests.support.yolo_runs import StopAfter, Training, fit
 
 LAST = "ultralytics/weights/last.pt"
@@ -42,6 +43,20 @@ def test_a_resumed_run_equals_the_uninterrupted_to_the_bit(
     digests = [e.checkpoint.sha256 for e in (*first.saved(), *second.saved())]
     assert digests == [e.checkpoint.sha256 for e in whole.saved()]
     assert second.evaluated().report.metrics == whole.evaluated().report.metrics
+
+
+def test_it_goes_on_with_fewer_images_than_the_mosaics_buffer_knew(
+    config: YoloConfig, tmp_path: Path
+) -> None:
+    data = write_dataset(tmp_path / "data", {"train": 8, "val": 4})
+    config = config.replace({"data": str(data), "epochs": 2, "batch": 2})
+    fit(config, tmp_path / "work", StopAfter(1))
+    for image in sorted((data.parent / "images" / "train").iterdir())[4:]:
+        image.unlink()
+    run = fit(config, tmp_path / "work")
+    assert run.outcome.status == "finished"
+    notes = [event.message for event in run.events if isinstance(event, Noted)]
+    assert "the training data changed since the run was interrupted" in notes
 
 
 def test_frozen_is_proved_across_the_interruption(tuning: YoloConfig, tmp_path: Path) -> None:

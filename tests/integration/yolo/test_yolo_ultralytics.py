@@ -3,6 +3,7 @@
 import inspect
 
 import ultralytics
+from ultralytics.data.base import BaseDataset
 from ultralytics.data.build import InfiniteDataLoader
 from ultralytics.engine import trainer
 from ultralytics.engine.trainer import BaseTrainer
@@ -27,6 +28,7 @@ def test_the_loop_still_asks_what_the_engine_answers() -> None:
         "self.save_model()",
         "self.final_eval()",
         "self.optimizer_step()",
+        "self._model_train()",
         'self.run_callbacks("on_train_epoch_start")',
         'self.run_callbacks("on_train_batch_start")',
         'self.run_callbacks("on_fit_epoch_end")',
@@ -38,12 +40,22 @@ def test_the_loop_still_asks_what_the_engine_answers() -> None:
     assert "self.resume_training(ckpt)" in setup
     assert 'always_freeze_names = [".dfl"]' in setup
     assert 'f"model.{x}."' in setup
+    assert "self.freeze_layer_names" in inspect.getsource(BaseTrainer._model_train)
+
+
+def test_what_made_images_rely_on_is_there() -> None:
+    """The mosaic's buffer, and the length that the loader asks for."""
+    loading = inspect.getsource(BaseDataset.load_image)
+    for name in ("self.buffer.append(i)", "self.max_buffer_length", "self.ims[j], self.im_hw0[j]"):
+        assert name in loading, name
+    assert inspect.getsource(BaseDataset.get_image_and_label).count("self.update_labels_info") == 1
+    assert "len(self.labels)" in inspect.getsource(BaseDataset.__len__)
 
 
 def test_the_overridden_methods_exist() -> None:
     own = [name for name, value in vars(Engine).items() if inspect.isfunction(value)]
-    ours = {"close", "_begin_epoch", "_begin_batch", "_end_batch", "_end_epoch", "_state",
-            "_restore"}  # fmt: skip
+    ours = {"close", "_thaw", "_close_pasting", "_begin_epoch", "_begin_batch", "_end_batch",
+            "_end_epoch"}  # fmt: skip
     for name in set(own) - ours:
         assert hasattr(DetectionTrainer, name), name
     assert not any(hasattr(DetectionTrainer, name) for name in ours)

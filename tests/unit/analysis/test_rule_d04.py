@@ -77,8 +77,8 @@ def test_without_the_sampled_stream_it_is_unknown() -> None:
 
 def test_the_numbers_are_those_of_the_stream() -> None:
     facts = {fact.name: fact.value for fact in fired(RULE, stream(362, 1.0)).evidence}
-    assert facts["positions with an event"] == pytest.approx(0.0362)
-    assert facts["share of the loss that events carry"] == pytest.approx(0.0362)
+    assert facts["positions with a label"] == pytest.approx(0.0362)
+    assert facts["share of the loss that labels carry"] == pytest.approx(0.0362)
     heavy = sampled("train", 50.0, positions=20_000, positive=409, counts={"a": 400, "b": 9})
     told = fired(RULE, healthy().surveyed(sampled=(heavy,))).evidence
-    assert "share of the loss that events carry" not in {fact.name for fact in told}
+    assert "share of the loss that labels carry" not in {fact.name for fact in told}

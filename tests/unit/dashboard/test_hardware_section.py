@@ -9,8 +9,9 @@ from dash import Patch, no_update
 
 from backend.catalog import CATALOG
 from backend.core.records import Series
+from backend.hardware.sampling import EVENTS_PER_WIDTH
 from dashboard.curves import CHART_POINTS
-from dashboard.hardware import Hardware, hardware_of
+from dashboard.hardware import Hardware, Sampled, hardware_of
 from dashboard.pages.convergence_data import subject_of
 from dashboard.pages.hardware_section import drawn, section
 from dashboard.view import View
@@ -173,8 +174,8 @@ def test_without_a_gpu_there_are_no_gpu_charts() -> None:
         ("imported", "others trained this run"),
         ("earlier", "trained before samples were taken"),
         ("unwatched", "--set hardware.sample=2"),
-        ("young", "the first look, 2 s after the start, is still to come"),
-        ("brief", "it ended before the first look"),
+        ("young", "the first look is still to come"),
+        ("brief", "no look was kept"),
     ],
 )
 def test_a_run_without_samples_says_why_and_draws_nothing(key: str, words: str) -> None:
@@ -250,3 +251,10 @@ def test_long_runs_are_drawn_with_few_points_and_keep_their_peaks() -> None:
         assert sum(track.line.shown for track in row.tracks) <= CHART_POINTS
     cpu = next(row for row in found if row.title.startswith("CPU of the training"))
     assert max(float(track.line.y.max()) for track in cpu.tracks) == 9999.0
+
+
+def test_the_mean_of_a_long_run_counts_every_look() -> None:
+    """Its later values are of two looks each."""
+    run, values = hardware_store(2).run("on-cpu"), np.repeat([0.0, 90.0], EVENTS_PER_WIDTH)
+    one = Sampled(run, "cpu", "training", np.arange(len(values), dtype=float), values)
+    assert one.mean == pytest.approx(60)

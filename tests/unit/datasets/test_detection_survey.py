@@ -86,6 +86,16 @@ def test_black_and_constant_images_are_found_and_broken_ones_left_to_others(
     assert quality.outside is None
 
 
+def test_an_image_of_16_bits_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    deep, black = tmp_path / "deep.png", tmp_path / "black.png"
+    grey = np.random.default_rng(0).integers(10_000, 60_000, (30, 40)).astype(np.uint16)
+    Image.fromarray(grey).save(deep)
+    Image.fromarray(np.zeros_like(grey)).save(black)
+    pictures = [Picture(path, path.name, b"", [0]) for path in (deep, black)]
+    (quality,) = survey_pictures([Pictures("train", "here", ("a",), pictures)], 1).quality
+    assert quality.examples == {"zero_units": ("black.png",)}
+
+
 def test_only_some_of_many_images_are_decoded(tmp_path: Path) -> None:
     one = noise(tmp_path / "a.png", 1)
     last = paint(tmp_path / "black.png", 0)

@@ -6,13 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
+from PIL import Image, ImageOps
 
 from backend.config.compose import validate
 from backend.config.synthetic import SyntheticConfig
 from backend.core.errors import ConfigError, DataError
 from backend.datasets.pasting import Composer, Judged, prepare_composer, prepare_pasting
+from backend.datasets.pasting.annotated import images_below
+from backend.datasets.pasting.backgrounds import read_backgrounds
 from backend.datasets.pasting.bank import Bank, Wanted, read_bank
+from backend.datasets.pasting.leaks import look_alikes
+from backend.scoring.detection.class_names import matched
 from tests.support.pasting import KINDS, write_annotated, write_backgrounds
 from tests.support.shapes import NAMES, SIZE, write_dataset
 
@@ -46,6 +50,16 @@ def test_classes_are_mapped_by_name(folder: Path) -> None:
     assert [cutout.label for cutout in bank.cutouts] == [2, 3, 0, 2, 3, 0]
 
 
+def test_case_and_blanks_of_a_name_make_no_difference(folder: Path) -> None:
+    """As where a checkpoint's classes are joined with a dataset's."""
+    bank = bank_of(folder, ("Triangle", "SQUARE "), ignore=("Disc",))
+    assert [cutout.label for cutout in bank.cutouts] == [1, 0, 1, 0]
+
+
+def test_names_that_differ_by_case_only_stay_apart() -> None:
+    assert matched(("a", "A", " b", "c"), ("A", "a", "B")) == (1, 0, 2, None)
+
+
 def test_a_class_that_is_not_trained_is_refused_unless_ignored(folder: Path) -> None:
     with pytest.raises(
         DataError, match=r"not trained: disc, square; .*list them in synthetic.ign"
@@ -68,6 +82,13 @@ def test_the_usual_layout_is_understood(folder: Path, tmp_path: Path) -> None:
         assert bank.digest == bank_of(folder).digest, "what counts is the content"
 
 
+def test_links_in_a_circle_are_followed_once(folder: Path) -> None:
+    images = len(images_below(folder, "key"))
+    (folder / "again").symlink_to(folder)
+    (folder / "once more").symlink_to(folder)
+    assert len(images_below(folder, "key")) == images
+
+
 def test_without_names_the_labels_mean_nothing(folder: Path) -> None:
     (folder / "classes.txt").unlink()
     with pytest.raises(DataError, match=r"does not say what its classes .* add a data.yaml"):
@@ -85,6 +106,22 @@ def test_damaged_files_are_told_and_left_out(folder: Path) -> None:
     assert sorted(said.split(" (")[0].split("/")[-1] for said in bank.damaged) == [
         "00.png", "01.txt, line 1: expected numbers, got '1 nonsense'",
     ]  # fmt: skip
+
+
+def test_a_lack_of_memory_is_no_damage_of_a_file(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(image: Image.Image) -> Image.Image:
+        raise MemoryError
+
+    backgrounds = write_backgrounds(tmp_path / "backgrounds")
+    monkeypatch.setattr(ImageOps, "exif_transpose", exhausted)
+    with pytest.raises(MemoryError):
+        bank_of(folder)
+    with pytest.raises(MemoryError):
+        read_backgrounds(backgrounds, SIZE)
+    with pytest.raises(MemoryError):
+        look_alikes({"key": [folder / "00.png"]}, {})
 
 
 def test_nothing_left_to_paste_is_refused_with_the_reasons(folder: Path) -> None:

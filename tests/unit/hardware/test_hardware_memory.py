@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from backend.core.errors import DataError
+from backend.core.events import CheckpointSaved, Event, FreezeReported, RunStarted
+from backend.core.records import Checkpoint
 from backend.hardware.memory import Shortage, address_space, death, diagnose, kernel_kills
-from backend.hardware.witness import Witness
+from backend.hardware.witness import Witness, heard
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -123,6 +125,34 @@ def test_a_witness_tells_this_attempt_from_the_last_one(tmp_path: Path) -> None:
     shortage = witness.verdict(-9)
     assert shortage is not None
     assert "killed by the kernel" in shortage.cause
+
+
+def saved(epoch: int) -> CheckpointSaved:
+    checkpoint = Checkpoint(path="a", sha256="b", step=epoch, epoch=epoch, metrics={})
+    return CheckpointSaved(checkpoint=checkpoint, best=True)
+
+
+def verified(until: int | None) -> FreezeReported:
+    return FreezeReported(
+        phase="verified", strategy="backbone", groups=(), frozen_tensors=1, until=until
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "phase"),
+    [
+        ([], "unknown"),
+        ([saved(1)], "unknown"),
+        ([saved(1), verified(None)], "evaluation"),
+        ([saved(1), verified(1)], "unknown"),
+        ([saved(1), verified(1), saved(2)], "evaluation"),
+    ],
+)
+def test_how_far_an_attempt_was_heard(said: list[Event], phase: str) -> None:
+    """A network that was thawed is not verified once more at the end."""
+    begun = RunStarted(trainer="yolo", epochs=2, headline="a", metrics=(), data=(), environment={})
+    assert heard([begun, *said]) == (phase, None)
+    assert heard([]) == ("setup", None)
 
 
 @LINUX

@@ -6,6 +6,7 @@ import pytest
 
 from backend.config.hardware import HardwareConfig
 from backend.core.errors import ConfigError
+from backend.core.events import Setting
 from backend.core.knobs import Knobs, Size
 from backend.hardware.machine import GIB, Gpu, Machine, survey
 from backend.hardware.tiers import TIERS, choose, scaled
@@ -88,7 +89,9 @@ def test_a_tier_may_be_asked_for() -> None:
 
 
 def test_what_a_tier_asks_a_trainer() -> None:
-    asked = {"runner.batch": 8, "runner.workers": 2, "runner.prefetch": 2, "size": (480, 640)}
+    asked: dict[str, Setting] = {
+        **{"runner.batch": 8, "runner.workers": 2, "runner.prefetch": 2, "size": (480, 640)}
+    }
     knobs = Knobs(size=Size("size"), batches={"high": 12})
     assert scaled(asked, knobs, TIERS["workstation"], cores=32) == {
         "runner.batch": 64, "runner.workers": 16, "runner.prefetch": 4, "size": (576, 800),

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from backend.core.errors import CheckpointError
 from backend.core.events import CheckpointRemoved, CheckpointSaved, Event
+from backend.nn.finetune.weights import save_weights
 from backend.trainers.yolo.checkpoints import Keeper
 from backend.trainers.yolo.model import Facts
 
@@ -69,3 +71,11 @@ def test_a_loss_that_is_no_number_costs_no_checkpoint(tmp_path: Path) -> None:
     again.find(1)
     assert again.best is not None
     assert again.best.score == 0.5
+
+
+def test_a_checkpoint_of_something_else_is_one_sentence(tmp_path: Path) -> None:
+    keeper, _ = save_all(tmp_path)
+    path = tmp_path / "checkpoints" / "epoch-002.safetensors"
+    save_weights(path, {"w": torch.zeros(2)}, {"trainer": "yolo", "epoch": 2})
+    with pytest.raises(CheckpointError, match=r"epoch-002.safetensors: its facts do not describe"):
+        keeper.find(2)

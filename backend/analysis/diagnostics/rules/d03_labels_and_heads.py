@@ -117,7 +117,7 @@ def _misfit(faults: list[_Fault]) -> Fired:
     return Fired(
         severity=faults[0].severity,
         headline=f"{faults[0].text}{rest}.",
-        cause=faults[0].text,
+        cause=faults[0].text if len(faults) > 1 else "",
         sure="proven",
         advice=faults[0].advice,
         evidence=tuple(Fact(name=f.name, value=f.value, limit=f.limit, step=0) for f in faults),

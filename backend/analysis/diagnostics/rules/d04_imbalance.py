@@ -71,13 +71,13 @@ def _nothing_found(evidence: Evidence) -> bool:
 
 def _facts(train: SampledLabels, weighting: Weighting | None, rare: list[str]) -> tuple[Fact, ...]:
     facts = [
-        Fact(name="positions with an event", value=train.positive / train.positions, limit=0.05),
-        Fact(name="weight of an event in the loss", value=train.weight),
+        Fact(name="positions with a label", value=train.positive / train.positions, limit=0.05),
+        Fact(name="weight of a label in the loss", value=train.weight),
         Fact(name="most frequent over rarest class", value=_ratio(train), limit=RATIO),
         Fact(name="rare classes", value=float(len(rare)), limit=0.0),
     ]
     if weighting:
-        facts.insert(2, Fact(name="share of the loss that events carry", value=weighting.share,
+        facts.insert(2, Fact(name="share of the loss that labels carry", value=weighting.share,
                              limit=0.25))  # fmt: skip
     return tuple(facts)
 

@@ -66,7 +66,7 @@ def _faulty(faults: list[Fault]) -> Fired:
     return Fired(
         severity="warning",
         headline=f"{texts}.",
-        cause=faults[0][0],
+        cause=faults[0][0] if len(faults) > 1 else "",
         sure="proven",
         advice=Advice(" ".join(words), change=(Turn("stride", values=(1,)),) if collide else ()),
         evidence=tuple(fact for _, fact in faults),
@@ -76,7 +76,7 @@ def _faulty(faults: list[Fault]) -> Fired:
 
 RULE = Rule(
     id="D05",
-    title="Events out of place",
+    title="Events out of place, or splits that share data",
     judge=judge,
     needs="The annotated events of each split, and what the splits share (DataSurveyed).",
     condition="Events lie past the end of their clip, are unsorted, share a frame at this stride, "
