@@ -11,7 +11,7 @@ from typing import Any
 from backend.core.errors import TrainingError
 from backend.core.sinks import Tail
 from backend.core.workdir import WorkDir
-from backend.hardware.recovery import AGAIN, Death, note_death
+from backend.hardware.recovery import AGAIN, Death, note_death, read_memo
 from backend.hardware.witness import Witness, heard
 
 POLL_SECONDS = 0.05
@@ -86,7 +86,8 @@ class Attempt:
         exitcode = self.process.exitcode
         if not exitcode or self._work.stop.exists() or not _recovers(self._work):
             return False
-        if exitcode != AGAIN and not self._died_of_memory(exitcode):
+        left = exitcode == AGAIN and read_memo(self._work.path).died is not None
+        if not left and not self._died_of_memory(exitcode):
             return False
         self._start()
         return True
