@@ -40,6 +40,11 @@ __all__ = [
     "survey",
 ]
 
+AT_ONCE = (
+    "ended at once by the user (second Ctrl-C); what came after its last save is trained again "
+    "when it is continued"
+)
+
 
 def spec_for(config: TrainConfig, catalog: Catalog = CATALOG) -> TrainerSpec:
     """The catalog's entry for a config."""
@@ -106,13 +111,14 @@ def supervise(
     whole run. The first Ctrl-C asks the training to stop after its next validation, the second
     ends it. A worker that dies without its last event is started again if memory ended it and
     the config wants that, and gets its last event here if not. Of a run whose input is refused
-    before it starts, nothing is left. ``system`` is where the system's own files are. Raises
-    TrainingError if the run is finished.
+    before it starts, nothing is left; a run that is refused to be continued stays as it ended.
+    ``system`` is where the system's own files are. Raises TrainingError if the run is finished.
     """
     with work.hold():
         earlier = Tail(work.events).poll()
         _refuse_finished(work, earlier)
-        work.stop.unlink(missing_ok=True)
+        for file in (work.stop, work.refusal):
+            file.unlink(missing_ok=True)
         story = Story(work, sampler_of(work, system), earlier)
         attempt = Attempt(work, workers, system)
         try:
@@ -121,7 +127,7 @@ def supervise(
             attempt.kill()
             raise
         finished = _pump(work, attempt, fanout, story)
-    if finished.refused:
+    if finished.refused and not earlier:
         shutil.rmtree(work.path)
     return finished
 
@@ -143,7 +149,7 @@ def _pump(work: WorkDir, attempt: Attempt, fanout: Fanout, story: Story) -> RunF
         attempt.kill()
         with contextlib.suppress(OSError):
             if _unfinished(work):
-                _close(work, attempt.process.exitcode)
+                _close(work, _end_of(work, attempt))
         raise
     finally:
         story.close()
@@ -164,8 +170,10 @@ def _hand_on(work: WorkDir, attempt: Attempt, fanout: Fanout, story: Story) -> R
         if not alive:
             attempt.process.join()
             alive = story.finished is None and attempt.again()
+    if story.finished is None and work.refusal.exists():
+        return RunFinished.model_validate_json(work.refusal.read_text(encoding="utf-8"))
     if story.finished is None:
-        _close(work, attempt.process.exitcode)
+        _close(work, _end_of(work, attempt))
         for envelope in story.poll():
             fanout.receive(envelope)
     assert story.finished is not None
@@ -195,23 +203,31 @@ def _heeding_ctrl_c(work: WorkDir, attempt: Attempt) -> Iterator[None]:
 def _stop(work: WorkDir, attempt: Attempt) -> None:
     """After its next validation; at once if that was asked for before."""
     if work.stop.exists():
+        attempt.ended_by_user = True
         attempt.process.kill()
     work.request_stop("stopped", "stopped by the user (Ctrl-C)")
 
 
-def _close(work: WorkDir, exitcode: int | None) -> None:
-    """Write the last event of a worker that could not."""
+def _close(work: WorkDir, end: RunFinished) -> None:
+    """Write the last event of a worker that could not, with the best checkpoint that it left."""
     sink = JsonlSink(work.events)
     earlier = Tail(work.events).poll()
-    event = RunFinished(
-        status="failed",
-        reason=_obituary(work, exitcode),
-        best=best_saved(envelope.event for envelope in earlier),
-        interrupted=exitcode != 1,
-    )
-    envelope = Envelope(seq=len(earlier), time=time.time(), event=event)
-    sink.receive(envelope)
+    best = best_saved(envelope.event for envelope in earlier)
+    event = end.model_copy(update={"best": best})
+    sink.receive(Envelope(seq=len(earlier), time=time.time(), event=event))
     sink.close()
+
+
+def _end_of(work: WorkDir, attempt: Attempt) -> RunFinished:
+    """What ended a worker that did not say it."""
+    if attempt.ended_by_user:
+        return RunFinished(status="stopped", reason=AT_ONCE, interrupted=True)
+    return _died(work, attempt.process.exitcode)
+
+
+def _died(work: WorkDir, exitcode: int | None) -> RunFinished:
+    reason = _obituary(work, exitcode)
+    return RunFinished(status="failed", reason=reason, interrupted=exitcode != 1)
 
 
 def _obituary(work: WorkDir, exitcode: int | None) -> str:
@@ -243,7 +259,7 @@ def reap(home: Home) -> list[str]:
     for work in interrupted(home):
         with contextlib.suppress(BusyError), work.hold():
             if _unfinished(work):  # another process may have been here first
-                _close(work, None)
+                _close(work, _died(work, None))
                 restore(home, work, ours=True)
                 keys.append(work.path.name)
     return keys

@@ -69,6 +69,7 @@ class Attempt:
         self._work = work
         self._workers = workers
         self._system = system
+        self.ended_by_user = False
         self._start()
 
     def _start(self) -> None:

@@ -23,7 +23,8 @@ from backend.analysis.diagnostics.judging import Told, judged
 from backend.analysis.diagnostics.live import FatalFindingError, Live
 from backend.analysis.diagnostics.memory import Memory
 from backend.catalog import CATALOG
-from backend.config.compose import flatten
+from backend.config.compose import flatten, validate
+from backend.config.schema import TrainConfig
 from backend.core.diagnosis import Diagnosis
 from backend.core.errors import AssayError, TrainingError
 from backend.core.events import (
@@ -60,33 +61,39 @@ class StopFile:
 class Emitter:
     """Stamps events with their place and time and hands them to a sink."""
 
-    def __init__(self, sink: EventSink, seq: int = 0) -> None:
+    def __init__(self, sink: EventSink, earlier: Sequence[Envelope] = ()) -> None:
         self._sink = sink
-        self._seq = seq
-
-    @property
-    def silent(self) -> bool:
-        """Has the run said nothing yet, in this process or before?"""
-        return self._seq == 0
+        self._seq = earlier[-1].seq + 1 if earlier else 0
+        self.silent = not earlier or isinstance(earlier[-1].event, RunFinished)
+        """Has it said nothing since the run began, or since its last word?"""
 
     def __call__(self, event: Event) -> None:
         self._sink.receive(Envelope(seq=self._seq, time=time.time(), event=event))
         self._seq += 1
+        self.silent = False
 
 
 def fit(path: str) -> None:
-    """Train what the work directory asks for; the last event tells how it ended."""
+    """Train what the work directory asks for; the last event tells how it ended.
+
+    A run that ended before keeps its last word if it cannot be continued; a file says why.
+    """
     work = WorkDir(Path(path))
     _enter(work)
     earlier = Tail(work.events).poll()
     sink = JsonlSink(work.events)
-    emit = Emitter(sink, seq=earlier[-1].seq + 1 if earlier else 0)
+    emit = Emitter(sink, earlier)
     live = _live(work, emit, [envelope.event for envelope in earlier])
     try:
-        finished = live.conclude(_fit(work, emit, live))
+        finished = _fit(work, emit, live)
     except LeftToNextError:
         sink.close()
         _leave(AGAIN)
+    if finished.refused and earlier:
+        sink.close()
+        write_json(work.refusal, finished.model_dump(mode="json"))
+        _leave(0)
+    finished = live.conclude(finished)
     emit(finished)
     sink.close()
     _leave(0 if finished.status != "failed" else 1)
@@ -210,10 +217,13 @@ def _score(trainer: Trainer, request: EvalRequest) -> EvalReport:
 
 
 def load_trainer(work: WorkDir) -> Trainer:
-    """The trainer that ``run.json`` names, built from ``config.yaml``."""
+    """The trainer that ``run.json`` names, built from ``config.yaml``.
+
+    Raises ConfigError for a config that somebody edited wrongly.
+    """
     run = work.read_run()
     config_class, entry = resolve(run.config_class), resolve(run.trainer_entry)
-    config = config_class(**work.read_config())  # type: ignore[operator]
+    config = validate(cast(type[TrainConfig], config_class), work.read_config(), str(work.config))
     return cast(Callable[[object, Path], Trainer], entry)(config, work.path)
 
 

@@ -1,6 +1,7 @@
 """Numbers as a careful report prints them: rounded, with a true minus sign, never NaN."""
 
 import math
+from collections.abc import Iterable
 
 from backend.core.comparisons import MetricDelta, Verdict
 
@@ -17,6 +18,12 @@ _SAID: dict[Verdict, str] = {
 def said(verdict: Verdict) -> str:
     """What the candidate is, ahead of the baseline's name."""
     return _SAID[verdict]
+
+
+def counted(values: Iterable[float | None]) -> bool:
+    """Are these numbers of things, and not shares?"""
+    found = [value for value in values if value is not None]
+    return max(found, default=0) > 1 and all(float(value).is_integer() for value in found)
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -258,9 +258,12 @@ def bounds(low: float | None, high: float | None, text: "Callable[..., str]" = s
 
 def per_class(report: "EvalReport") -> object:
     """Per-class scores."""
+    from backend.analysis import text
+
     names = sorted({name for scores in report.per_class.values() for name in scores})
+    counts = {n for n in names if text.counted(s.get(n) for s in report.per_class.values())}
     rows = [
-        (label, *(number(scores.get(name)) for name in names))
+        (label, *(number(scores.get(name), 0 if name in counts else 4) for name in names))
         for label, scores in report.per_class.items()
     ]
     return table("per class", ("class", *names), rows)

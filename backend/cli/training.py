@@ -97,7 +97,7 @@ def conclude(work: "WorkDir", finished: "RunFinished") -> None:
     if finished.refused:
         raise TrainingError(finished.reason)
     again = f"continue it: assay train --resume {work.path.name}"
-    if finished.interrupted:
+    if finished.interrupted and finished.status == "failed":
         raise TrainingError(f"{finished.reason}; {again}")
     if finished.status == "failed":
         raise TrainingError(f"{finished.reason} (everything it printed: {work.output})")

@@ -279,8 +279,8 @@ class RunFinished(Record):
     """The last event. ``best`` is the path of the best checkpoint, if one was saved.
 
     ``interrupted``: the process was stopped from outside, and the same run may be tried again.
-    ``refused``: the input was found wrong before anything was trained. ``finding`` is the rule
-    whose finding ended it, if one did.
+    ``refused``: the input was found wrong before anything was trained, or trained further.
+    ``finding`` is the rule whose finding ended it, if one did.
     """
 
     type: Literal["RunFinished"] = "RunFinished"

@@ -141,7 +141,7 @@ class Baselines(Record):
 
 class DataSurvey(Record):
     """The data before the first step. ``shared``: split pair (``train+val``) to what lies in
-    both."""
+    both, at least the first five; ``shared_counts``: to how many that are."""
 
     inputs: tuple[InputCensus, ...] = ()
     quality: tuple[InputQuality, ...] = ()
@@ -149,13 +149,15 @@ class DataSurvey(Record):
     sampled: tuple[SampledLabels, ...] = ()
     baselines: tuple[Baselines, ...] = ()
     shared: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    shared_counts: dict[str, int] = Field(default_factory=dict)
 
 
 class GroupMovement(Record):
     """How far a named part of the network moved since the last look (rules B12, B13).
 
     A part that is frozen in half appears twice. ``change`` is the L2 norm of the change over the
-    norm before; None at the first look. ``rate`` is its learning rate as a share of its peak.
+    norm before; None at the first look. ``rate`` is its learning rate as a share of its peak, the
+    highest of the steps since the last look; 0 if there was none.
     """
 
     name: str

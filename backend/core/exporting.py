@@ -11,6 +11,11 @@ SUFFIXES = {"onnx": ".onnx", "ultralytics": ".pt"}
 """How a format's files are called."""
 
 
+def report_of(out: Path) -> Path:
+    """Where the report of an exported file lies: beside it."""
+    return out.with_name(f"{out.name}.json")
+
+
 def require_packages(exports: Mapping[str, tuple[str, ...]], formats: Iterable[str]) -> None:
     """See that what ``TrainerSpec.exports`` asks for is installed, without importing it.
 
@@ -36,7 +41,8 @@ def check_request(
     request: ExportRequest, kind: str, known: Mapping[str, Mapping[str, tuple[str, ...]]]
 ) -> None:
     """See that the trainer ``kind`` has the format, its packages are installed, and the file is
-    called as its readers want it. ``known`` has the exports of every trainer. Raises ConfigError.
+    called as its readers want it and takes no other's place than an earlier export's. ``known``
+    has the exports of every trainer. Raises ConfigError.
     """
     exports, name, out = known[kind], request.format, Path(request.out)
     if not exports:
@@ -47,3 +53,12 @@ def check_request(
     require_packages(exports, (name,))
     if out.suffix != SUFFIXES[name] or out.is_dir():
         raise ConfigError(f"{out}: a file of the format {name} is called *{SUFFIXES[name]}")
+    if request.dynamic and name != "onnx":
+        raise ConfigError(
+            f"dynamic is for onnx; a file of the format {name} takes any size as it is"
+        )
+    if out.exists() and not report_of(out).exists():
+        raise ConfigError(
+            f"{out}: there is a file already that is no export of Assay; delete it "
+            "or name another with --out"
+        )

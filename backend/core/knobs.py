@@ -29,11 +29,15 @@ class Size:
 
     def smaller(self, value: Setting, requested: Setting) -> Setting | None:
         """The next smaller one, or None at the floor."""
-        lowest = max(self.floor, self._down(max(self._sides(requested)) / 2))
-        longest = max(self._sides(value)) - (self.step or self.multiple)
+        lowest = max(self.floor, self._down(self.longest(requested) / 2))
+        longest = self.longest(value) - (self.step or self.multiple)
         if longest < lowest:
             return None
         return self.scaled(requested, self._down(longest))
+
+    def longest(self, value: Setting) -> int:
+        """The long side."""
+        return max(self._sides(value))
 
     def _sides(self, value: Setting) -> tuple[int, ...]:
         return value if isinstance(value, tuple) else (int(value),)

@@ -1,6 +1,7 @@
 """The files of a work directory, and who holds it.
 
 work/<key>/  run.json  config.yaml  events.jsonl  hardware.jsonl  output.log  stop  lock
+             refusal.json
              checkpoints/  results.csv  training_result.json  tensorboard/
 """
 
@@ -56,6 +57,7 @@ class WorkDir:
         self.hardware = path / "hardware.jsonl"
         self.output = path / "output.log"
         self.stop = path / "stop"
+        self.refusal = path / "refusal.json"
         self.lock = path / "lock"
         self.results = path / "results.csv"
         self.summary = path / "training_result.json"

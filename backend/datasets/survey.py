@@ -64,12 +64,14 @@ def survey_detection(splits: Sequence[DetectionSplit], head: int) -> DataSurvey:
 
 def survey_pictures(splits: Sequence[Pictures], head: int) -> DataSurvey:
     """Files, labels, images that lie in two splits, and a look at some images."""
+    shared = _shared(splits)
     return DataSurvey(
         inputs=tuple(_census(split) for split in splits),
         quality=tuple(_quality(split) for split in splits),
         labels=tuple(_labels(split, head) for split in splits),
         sampled=tuple(_sampled(split) for split in splits if split.split == "train"),
-        shared=_shared(splits),
+        shared={pair: names[:SHOWN] for pair, names in shared.items()},
+        shared_counts={pair: len(names) for pair, names in shared.items()},
     )
 
 
@@ -144,7 +146,7 @@ def _shared(splits: Sequence[Pictures]) -> dict[str, tuple[str, ...]]:
         for other in splits[at + 1 :]:
             both = sorted(p.name for p in other.pictures if p.digest in digests)
             if both:
-                found[f"{split.split}+{other.split}"] = tuple(both[:SHOWN])
+                found[f"{split.split}+{other.split}"] = tuple(both)
     return found
 
 

@@ -197,6 +197,7 @@ class Attempts(Generic[C]):
         machine = survey()
         if self._asked.hardware.auto_scale:
             self._plan(machine)
+        self._check_floor()
         wanted = cast(TrainConfig, self._asked).device == "auto"
         if wanted and machine.visible and not self._site.gpus:
             gpu, driver = machine.visible[0].name, machine.driver
@@ -204,6 +205,19 @@ class Attempts(Generic[C]):
                 f"the driver ({driver or 'version unknown'}) has a GPU ({gpu or 'no name'}), but "
                 "torch sees none, so this run trains on the CPU; install a torch with CUDA that "
                 "the driver can serve"
+            )
+            self._events.append(Noted(level="warning", message=message))
+
+    def _check_floor(self) -> None:
+        """Is the smallest image that was asked for one that a run could step down to?"""
+        size, hardware = self._knobs.size, self._asked.hardware
+        if size is None or hardware.smallest_size is None or not hardware.recover:
+            return
+        longest = size.longest(settings_of(self.config, self._knobs)[size.key])
+        if hardware.smallest_size > longest:
+            message = (
+                f"hardware.smallest_size {hardware.smallest_size} is above {size.key} {longest}: "
+                "if memory runs out, the images stay as they are"
             )
             self._events.append(Noted(level="warning", message=message))
 

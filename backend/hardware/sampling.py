@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import Any, TypeVar
 
 from backend.config.hardware import HardwareConfig
+from backend.core.errors import StoreError
 from backend.core.events import Envelope, GpuSample, HardwareSampled, MetricsLogged, RunFinished
 from backend.core.sinks import JsonlSink, Tail, interleaved
 from backend.core.workdir import WorkDir
@@ -72,15 +73,17 @@ class Sampler:
     """Looks at the machine every ``every`` seconds (0: never) and appends what it saw to a file.
 
     An event tells of one look at first, and of twice as many after each 1,000 events of the file,
-    so that a day's looks (43,200 at 2 s) make about 5,400 events. ``step`` is to be kept up to
-    date; ``nvml`` is pynvml or what is like it. Raises StoreError if the file is damaged; one
-    that can no longer be written ends the looks.
+    so that a day's looks (43,200 at 2 s) make about 5,400 events. The step is read from
+    ``events``, what the training tells, by the looking thread itself: who else reads it may be
+    slow (MLflow takes seconds to import). ``nvml`` is pynvml or what is like it. Raises StoreError
+    if the file is damaged; one that can no longer be written ends the looks.
     """
 
     def __init__(
-        self, path: Path, every: float, nvml: Any = None, system: Path = Path("/")
+        self, path: Path, every: float, events: Path, nvml: Any = None, system: Path = Path("/")
     ) -> None:
-        self.step = 0
+        self._step = 0
+        self._events = Tail(events)
         self._path = path
         self._every = every
         self._nvml = nvml
@@ -121,14 +124,22 @@ class Sampler:
 
     def _look(self, gpus: Gpus, host: Host, process: int | None) -> HardwareSampled:
         began = time.perf_counter()
+        self._hear()
         seen, use = gpus.look(), host.look(process)
         return HardwareSampled(
-            step=self.step,
+            step=self._step,
             samples=1,
             seconds=time.perf_counter() - began,
             gpus=seen,
             **use._asdict(),
         )
+
+    def _hear(self) -> None:
+        """How far the training is; a damaged file is for others to complain of."""
+        with suppress(StoreError):
+            for envelope in self._events.poll():
+                if isinstance(envelope.event, MetricsLogged):
+                    self._step = envelope.event.step
 
     def _keep(self, seen: HardwareSampled) -> bool:
         """Tell of the window if it is full now; False at the end."""
@@ -153,7 +164,8 @@ def sampler_of(work: WorkDir, system: Path = Path("/")) -> Sampler:
     """As the run's config wants it, or as usual for a trainer without that section."""
     config = work.read_config()
     usual = HardwareConfig.model_fields["sample"].default
-    return Sampler(work.hardware, config.get("hardware", {}).get("sample", usual), system=system)
+    every = config.get("hardware", {}).get("sample", usual)
+    return Sampler(work.hardware, every, work.events, system=system)
 
 
 def merged(looks: Sequence[HardwareSampled]) -> HardwareSampled:
@@ -195,9 +207,9 @@ def _highest(values: Iterable[Number | None]) -> Number | None:
 class Story:
     """What a run says and what its machine does meanwhile, read while both files grow.
 
-    Readers hear of the machine when the worker has told its first event, and never after its
-    last. ``earlier``: what was told in this directory before, which is told again. ``finished``
-    is the last word after it.
+    Readers hear nothing until the worker has told its first event, so nothing of a run that is
+    refused, and of the machine nothing after its last. ``earlier``: what was told in this
+    directory before, which is told again. ``finished`` is the last word after it.
     """
 
     def __init__(self, work: WorkDir, sampler: Sampler, earlier: Sequence[Envelope]) -> None:
@@ -205,10 +217,9 @@ class Story:
         self._sampler = sampler
         self._known = len(earlier)
         self._begun = False
-        self._waiting: list[Envelope] = []
+        self._told: list[Envelope] = []
+        self._seen: list[Envelope] = []
         self.finished: RunFinished | None = None
-        for envelope in earlier:
-            self._heed(envelope)
 
     def begin(self, process: Callable[[], int | None]) -> None:
         """Begin to look at the machine, and at the process of this id."""
@@ -216,22 +227,20 @@ class Story:
 
     def poll(self) -> list[Envelope]:
         """What is new, in order."""
-        told = self._worker.poll()
-        for envelope in told:
+        new = self._worker.poll()
+        for envelope in new:
             self._heed(envelope)
-        seen = [*self._waiting, *self._machine.poll()]
-        if not (self._begun or told):
-            self._waiting = seen
+        told, seen = [*self._told, *new], [*self._seen, *self._machine.poll()]
+        if not self._begun and len(told) <= self._known:
+            self._told, self._seen = told, seen
             return []
         story = interleaved(told, seen, begins=not self._begun)
-        self._begun, self._waiting = True, []
+        self._begun, self._told, self._seen = True, [], []
         return story
 
     def _heed(self, envelope: Envelope) -> None:
         event = envelope.event
-        if isinstance(event, MetricsLogged):
-            self._sampler.step = event.step
-        elif isinstance(event, RunFinished) and envelope.seq >= self._known:
+        if isinstance(event, RunFinished) and envelope.seq >= self._known:
             self.finished = event
             self._sampler.stop()
 

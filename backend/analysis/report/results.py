@@ -1,6 +1,6 @@
 """The numbers of a training: per epoch, of its final evaluation, and of what was exported."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from backend.analysis import text
 from backend.analysis.report.blocks import Block, cell, code, table
@@ -105,18 +105,12 @@ def _per_class(report: EvalReport) -> list[Block]:
     if not report.per_class:
         return []
     names = list(dict.fromkeys(name for scores in report.per_class.values() for name in scores))
-    counts = {n for n in names if _counted(s.get(n) for s in report.per_class.values())}
+    counts = {n for n in names if text.counted(s.get(n) for s in report.per_class.values())}
     rows = [
         (cell(label), *(text.number(scores.get(n), 0 if n in counts else 4) for n in names))
         for label, scores in report.per_class.items()
     ]
     return ["### Per class", table(("class", *map(cell, names)), rows, left=1)]
-
-
-def _counted(values: Iterable[float | None]) -> bool:
-    """Are these numbers of things, and not shares?"""
-    found = [value for value in values if value is not None]
-    return max(found, default=0) > 1 and all(float(value).is_integer() for value in found)
 
 
 def exported(course: Course) -> list[Block]:

@@ -1,4 +1,4 @@
-"""What every resumable training does with the file that it goes on from, and on a full disk."""
+"""What every resumable training does with the file that it goes on from, and without room."""
 
 import contextlib
 import errno
@@ -65,13 +65,17 @@ def _covers(name: str, key: str) -> bool:
 
 @contextlib.contextmanager
 def full_disk_explained(work_dir: Path) -> Iterator[None]:
-    """Turn a full disk into one sentence. Raises TrainingError."""
+    """Turn a full disk, or a limit of a file's size, into one sentence. Raises TrainingError."""
     try:
         yield
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno == errno.EFBIG:
+            why = f"{error.filename or work_dir}: larger than a file may be here (ulimit -f)"
+            do = "raise that limit"
+        elif error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            why, do = f"{work_dir}: the disk is full", "make room"
+        else:
             raise
         raise TrainingError(
-            f"{work_dir}: the disk is full; make room and resume, the run continues after what "
-            "it saved last"
+            f"{why}; {do} and resume, the run continues after what it saved last"
         ) from error

@@ -5,7 +5,7 @@ looked for.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,8 @@ class Movement:
 
     ``frozen`` are the parameters that are planned frozen, ``start`` the model as training began
     (its frozen tensors and buffers are compared bit by bit). The rest is compared with the last
-    look by a sum over the bits of each tensor, and by a sample of the large ones.
+    look by a sum over the bits of each tensor, and by a sample of the large ones. Learning rates
+    are read as the optimizer steps: a schedule moves on in between.
     """
 
     def __init__(
@@ -52,6 +53,12 @@ class Movement:
         self._groups = groups
         self._scales = scales(self._parameters)
         self._bits, self._samples = self._state()
+        self._rates: dict[int, float] = {}
+        self._hook = optimizer.register_step_pre_hook(self._stepping)
+
+    def end(self) -> None:
+        """Look no more."""
+        self._hook.remove()
 
     @torch.no_grad()
     def look(self, step: int) -> MovementObserved:
@@ -62,11 +69,11 @@ class Movement:
             (norms(tensors).cpu() * self._scales).square()
             for tensors in (torch._foreach_sub(samples, self._samples), self._samples)
         )
-        rates = self._rates()
+        held = {id(p) for group in self._optimizer.param_groups for p in group["params"]}
         groups = []
         for (part, planned), places in self._groups.items():
             inside = [self._parameters[at] for at in places]
-            moving = [rates[id(p)] for p in inside if id(p) in rates]
+            moving = [self._rates.get(id(p), 0.0) for p in inside if id(p) in held]
             groups.append(
                 GroupMovement(
                     name=part,
@@ -80,6 +87,7 @@ class Movement:
                 )
             )
         since, self._since, self._bits, self._samples = self._since, step, bits, samples
+        self._rates = {}
         return MovementObserved(
             step=step,
             since=since,
@@ -92,13 +100,13 @@ class Movement:
     def _state(self) -> tuple[Tensor, list[Tensor]]:
         return fingerprints(self._parameters), [sampled(p).clone() for p in self._parameters]
 
-    def _rates(self) -> dict[int, float]:
-        """Each moved parameter's learning rate as a share of its highest."""
-        return {
-            id(parameter): group["lr"] / (group.get("initial_lr") or group["lr"] or 1.0)
-            for group in self._optimizer.param_groups
-            for parameter in group["params"]
-        }
+    def _stepping(self, *_: Any) -> None:
+        """Each moved parameter's learning rate as a share of its peak: the highest of the steps
+        since the last look."""
+        for group in self._optimizer.param_groups:
+            rate = group["lr"] / (group.get("initial_lr") or group["lr"] or 1.0)
+            for parameter in group["params"]:
+                self._rates[id(parameter)] = max(rate, self._rates.get(id(parameter), 0.0))
 
 
 def fingerprints(tensors: Collection[Tensor]) -> Tensor:

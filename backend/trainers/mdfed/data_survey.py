@@ -21,6 +21,7 @@ def survey(splits: Sequence[SpottingSplit], config: MdFedConfig) -> DataSurvey:
     """Files, skeletons and labels of each split, the labels that training draws, and what is in
     two splits. Raises DataError for a skeleton file that cannot be read."""
     looks = [survey_skeletons(split, config.skeletons.missing) for split in splits]
+    both = shared(splits, matches=not config.clips.few_shot)
     return DataSurvey(
         inputs=tuple(census for census, _ in looks),
         quality=tuple(quality for _, quality in looks),
@@ -30,7 +31,8 @@ def survey(splits: Sequence[SpottingSplit], config: MdFedConfig) -> DataSurvey:
             for split in splits
             if split.name == "train"
         ),
-        shared=shared(splits, matches=not config.clips.few_shot),
+        shared=both,
+        shared_counts={pair: len(names) for pair, names in both.items()},
     )
 
 

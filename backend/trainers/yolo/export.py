@@ -11,7 +11,7 @@ import io
 import math
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 
 import backend.trainers.yolo.hermetic  # noqa: F401 (must come before ultralytics)
+from backend.core import digest
 from backend.core.errors import AssayError, CheckpointError, ConfigError, StoreError, TrainingError
 from backend.core.events import FileSaved, Noted
-from backend.core.exporting import SUFFIXES, check_request
+from backend.core.exporting import SUFFIXES, check_request, report_of
 from backend.core.trainer import Emit, ExportReport, ExportRequest
 from backend.core.workdir import write_atomic
 from backend.scoring.detection import task as detection
@@ -97,14 +98,15 @@ def export(request: ExportRequest, config: YoloConfig, split: Split | None) -> E
             "framing": f"{config.imgsz}x{config.imgsz}" if made.square else "as evaluated",
             "license": LICENSE,
         },
-        warnings=(*note, *_warnings(split, some)),
+        warnings=(*note, *_warnings(split, some), *_replaced(out, made.content)),
     )
     _write(out, made.content, report)
     return report
 
 
 def export_best(config: YoloConfig, work_dir: Path, best: Path, split: Split, emit: Emit) -> None:
-    """The best checkpoint of a finished training in the formats of ``config.export``.
+    """The best checkpoint of a finished training in the formats of ``config.export``, called as
+    it is, so that the name tells the epoch.
 
     A failure is told and not raised: the training is done. A process that dies here (memory) is
     started again by its parent; what it died of is not tried a second time, until somebody
@@ -112,7 +114,7 @@ def export_best(config: YoloConfig, work_dir: Path, best: Path, split: Split, em
     """
     parent = str(os.getppid())
     for name in config.export:
-        out = work_dir / FOLDER / f"best{SUFFIXES[name]}"
+        out = work_dir / FOLDER / f"{best.stem}{SUFFIXES[name]}"
         begun = out.with_name(f".{out.name}.begun")
         request = ExportRequest(
             checkpoint=str(best), format=name, out=str(out), data=str(config.data)
@@ -259,12 +261,18 @@ def _warnings(split: Split | None, some: Split | None) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _replaced(out: Path, content: bytes) -> Iterator[str]:
+    """An earlier export of this name; the same one again is none."""
+    if out.exists() and (before := digest.sha256(out)) != hashlib.sha256(content).hexdigest():
+        yield f"it took the place of an earlier export of this name (sha256 {before[:12]})"
+
+
 def _write(out: Path, content: bytes, report: ExportReport) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{out.parent}: cannot be made ({error.strerror})") from error
-    beside = out.with_name(f"{out.name}.json")
+    beside = report_of(out)
     try:
         write_atomic(beside, report.model_dump_json(indent=2) + "\n")
         write_atomic(out, content)

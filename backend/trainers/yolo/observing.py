@@ -80,6 +80,7 @@ class Observing:
     def thawed(self, engine: Any) -> None:
         """What was frozen trains from now on; what stays frozen is compared with now."""
         self._steps.end()
+        self._movement.end()
         self._before = Snapshot(engine.model, engine.plan.always)
         self._watch(engine)
 

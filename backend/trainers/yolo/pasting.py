@@ -18,7 +18,7 @@ def pasting_of(
 
     Raises DataError for what is wrong with the folders, or if they hold held-out images.
     """
-    if not config.synthetic.active:
+    if not config.synthetic.active or config.synthetic.close >= config.epochs:
         return None
     composer = prepare_composer(config.synthetic, train.names, config.imgsz, config.augment.fliplr)
     judged = {_title(split, train): _judged(split) for split in scored}

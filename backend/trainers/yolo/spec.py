@@ -152,6 +152,11 @@ class YoloConfig(TrainConfig):
     def _one_format_is_a_list(cls, formats: object) -> object:
         return (formats,) if isinstance(formats, str) else formats
 
+    @field_validator("export")
+    @classmethod
+    def _each_format_once(cls, formats: tuple[Format, ...]) -> tuple[Format, ...]:
+        return tuple(dict.fromkeys(formats))
+
     @field_validator("freeze")
     @classmethod
     def _known_strategy(cls, freeze: YoloFreezeConfig) -> YoloFreezeConfig:

@@ -18,8 +18,9 @@ from ultralytics.data.dataset import YOLODataset  # isort: skip
 
 
 class PastedDataset(YOLODataset):
-    """``closed``: every index gives a real image, and the length stays. The global ``random``
-    decides what is made, so that the engine's seed of an epoch does."""
+    """``closed``: every index gives a real image, each as often as the others (within one), and
+    the length stays. The global ``random`` decides what is made, so that the engine's seed of an
+    epoch does."""
 
     def __init__(self, pasting: Pasting, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -35,10 +36,8 @@ class PastedDataset(YOLODataset):
         return int(self.ni + getattr(self, "_made", 0))
 
     def get_image_and_label(self, index: int) -> dict[str, Any]:
-        if index < self.ni:
-            return dict(super().get_image_and_label(index))
-        if self.closed:
-            return dict(super().get_image_and_label(random.randrange(self.ni)))
+        if index < self.ni or self.closed:
+            return dict(super().get_image_and_label(index % self.ni))
         self.remember(index)
         return dict(self.update_labels_info(self._label(index)))
 

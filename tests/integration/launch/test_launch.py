@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
 from backend import launch
+from backend.cli.training import conclude
 from backend.core.errors import CheckpointError, DataError, StoreError, TrainingError
 from backend.core.events import (
     CheckpointSaved,
@@ -25,6 +27,7 @@ from backend.core.sinks import Deferred, MemorySink, read_events
 from backend.core.trainer import EvalRequest
 from backend.core.workdir import WorkDir
 from backend.tracking.home import Home
+from backend.tracking.store import MlflowStore
 from tests.support.toy import CATALOG, SPEC, ToyConfig, write_toy_data
 
 ROOT = Path(__file__).parents[3]
@@ -128,8 +131,11 @@ def test_ctrl_c_ends_the_training_and_no_reader_misses_anything(
 
 
 @pytest.mark.usefixtures("ctrl_c")
-def test_ctrl_c_twice_ends_it_at_once(
-    home: Home, config: ToyConfig, workers: launch.Workers
+def test_ctrl_c_twice_ends_it_at_once_and_it_can_go_on(
+    home: Home,
+    config: ToyConfig,
+    workers: launch.Workers,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     class Twice(MemorySink):
         def receive(self, envelope: Envelope) -> None:
@@ -140,8 +146,13 @@ def test_ctrl_c_twice_ends_it_at_once(
 
     work = launch.prepare(home, config.replace({"epochs": 5000, "work": 60}), SPEC)
     finished = launch.supervise(work, lambda: [Twice()], workers)
-    assert finished.interrupted
-    assert "SIGKILL" in finished.reason
+    assert (finished.status, finished.interrupted) == ("stopped", True)
+    assert finished.reason.startswith("ended at once by the user (second Ctrl-C); ")
+    assert read_events(work.events)[-1].event == finished
+    with pytest.raises(typer.Exit) as ended:
+        conclude(work, finished)
+    assert ended.value.exit_code == 130
+    assert f"continue it: assay train --resume {work.path.name}" in capsys.readouterr().out
 
 
 def test_a_reader_that_breaks_at_the_last_word_leaves_one_last_word(
@@ -193,6 +204,29 @@ def test_refused_input_leaves_nothing(home: Home, tmp_path: Path, workers: launc
     assert finished.reason == f"{tmp_path / 'absent.json'}: no such dataset file"
     assert not work.path.exists()
     assert made == [], "nothing reached a store"
+
+
+def test_a_run_that_is_refused_to_go_on_stays_as_it_ended(
+    home: Home, config: ToyConfig, workers: launch.Workers
+) -> None:
+    reader = StopAfter("stopped")
+    work = launch.prepare(home, config.replace({"epochs": 3, "hold": 1.0}), SPEC)
+    reader.work = work
+    stopped = launch.run(home, work, workers, [reader])
+    before = work.events.read_bytes(), work.summary.read_text()
+    kept = MlflowStore(home).run(work.path.name)
+    assert (kept.status, kept.reason) == ("stopped", stopped.reason)
+    asked = work.config.read_text()
+    work.config.write_text(f"{asked}epoch: 5\n")
+    refused = launch.run(home, work, workers)
+    assert refused.refused
+    with pytest.raises(TrainingError, match=r"config.yaml: unknown key 'epoch' \(did you mean"):
+        conclude(work, refused)
+    work.config.write_text(asked)
+    assert (work.events.read_bytes(), work.summary.read_text()) == before
+    assert MlflowStore(home).run(work.path.name) == kept
+    (config.data.parent / "go").touch()
+    assert launch.run(home, work, workers).status == "finished"
 
 
 def test_a_finished_run_is_not_trained_again(

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import pytest
 
 from backend import launch
 from backend.core.events import Envelope, HardwareSampled, RunFinished, RunStarted
-from backend.core.sinks import MemorySink, interleaved, read_events
+from backend.core.sinks import MemorySink, Tail, interleaved, read_events
 from backend.core.workdir import WorkDir
 from backend.tracking.home import Home
 from tests.support.toy import SPEC, ToyConfig, write_toy_data
@@ -84,6 +85,36 @@ def test_readers_hear_what_the_machine_did(
     assert all(s.gpus == () for s in reader.samples)
     replayed = interleaved(told, seen)
     assert (replayed[0], replayed[-1]) == (told[0], told[-1])
+
+
+class Slow(MemorySink):
+    """Takes its time when the run begins, as MLflow does: until the training has come to its
+    hold and somebody has seen it there. ``step``: where it was seen."""
+
+    def __init__(self, work: WorkDir, go: Path) -> None:
+        super().__init__()
+        self._work, self._go = work, go
+        self.step = 0
+
+    def receive(self, envelope: Envelope) -> None:
+        super().receive(envelope)
+        end = time.monotonic() + 60
+        while isinstance(envelope.event, RunStarted) and self.step < 8 and time.monotonic() < end:
+            seen = [look.event for look in Tail(self._work.hardware).poll()]
+            self.step = max((e.step for e in seen if isinstance(e, HardwareSampled)), default=0)
+        self._go.touch()
+
+
+def test_a_slow_reader_does_not_hide_how_far_the_training_is(
+    home: Home, config: ToyConfig, workers: launch.Workers
+) -> None:
+    work = launch.prepare(home, config.replace({"work": 800}), SPEC)
+    slow = Slow(work, config.data.parent / "go")
+    finished = launch.supervise(work, lambda: [slow], workers)
+    assert (finished.status, slow.step) == ("finished", 8)
+    told, seen = read_events(work.events), read_events(work.hardware)
+    assert [e for e in slow.envelopes if e in told] == told
+    assert [e for e in slow.envelopes if e in seen] == seen
 
 
 def test_a_killed_run_keeps_its_samples_and_a_resumed_one_continues_them(

@@ -1,6 +1,7 @@
 """Copy-paste in real trainings: what is trained on, what is told, and how it goes on."""
 
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,17 @@ def test_made_images_are_in_mosaics_as_often_as_among_all(dataset: PastedDataset
 def test_closed_it_gives_real_images_at_the_same_length(dataset: PastedDataset) -> None:
     dataset.closed = True
     given = [dataset.get_image_and_label(index)["im_file"] for index in range(len(dataset))]
-    assert set(given) <= set(dataset.im_files)
-    assert len(set(given[REAL:])) > 12, "of all real ones"
+    shown = Counter(given)
+    assert shown.keys() == set(dataset.im_files)
+    assert set(shown.values()) == {2, 3}, "60 places for 24"
+
+
+def test_closed_in_every_epoch_it_is_off_and_says_why(config: YoloConfig, tmp_path: Path) -> None:
+    checked = check(config.replace({"synthetic.close": 4}), tmp_path)
+    assert checked.pasting is None
+    assert checked.planned.samples_per_epoch == REAL
+    assert "nothing is pasted: synthetic.close (4) covers all 4 epochs" in checked.notes
+    assert checked.remarks == ()
 
 
 def test_the_plan_counts_what_is_trained(whole: Training) -> None:

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import pytest
 import torch
 
+from backend.analysis.diagnostics.engine import diagnose
+from backend.analysis.diagnostics.evidence import evidence_of
 from backend.core.errors import TrainingError
 from backend.core.events import (
     DataSurveyed,
@@ -22,6 +24,7 @@ from backend.nn.finetune.weights import load_weights
 from backend.trainers.yolo.engine import Engine
 from backend.trainers.yolo.spec import SPEC, YoloConfig
 from backend.trainers.yolo.trainer import YoloTrainer
+from tests.support.shapes import write_dataset
 from tests.support.yolo_runs import StopAfter, Training, fit
 
 Some = TypeVar("Some")
@@ -121,6 +124,25 @@ def test_the_input_matters_to_a_detector_that_has_learnt(tuned: Training) -> Non
         at = next(e for e in tuned.metrics() if e.step == probe.step and "val/loss" in e.metrics)
         for name in ("box_loss", "cls_loss"):
             assert probe.losses[name] == pytest.approx(at.metrics[f"val/{name}"], rel=0.05)
+
+
+def test_an_epoch_whose_only_step_is_at_rate_0_is_no_fault_and_a_val_of_train_is(
+    scratch: YoloConfig, tmp_path: Path
+) -> None:
+    data = write_dataset(tmp_path / "few", {"train": 12})
+    data.write_text(data.read_text().replace("names:", "val: images/train\nnames:"))
+    few = {"data": str(data), "epochs": 2, "batch": 8, "optimizer.nbs": 64}
+    run = fit(scratch.replace(few), tmp_path / "work")
+    first, second = all_of(run, MovementObserved)
+    assert (first.since, first.step) == (0, 1)
+    assert {(g.changed, g.rate) for g in first.groups} == {(0, 0.0)}
+    assert all(g.rate > 0.5 for g in second.groups)
+    told = run.events[: run.events.index(first) + 1]
+    found = diagnose(evidence_of(told, run.config.flat()))
+    fired = {finding.rule: finding for finding in (*found.findings, *found.also_seen)}
+    assert "B12" not in fired
+    assert "and 7 more" in fired["D05"].headline
+    assert fired["D05"].evidence[0].value == 12
 
 
 def test_observing_changes_no_bit_and_can_be_turned_off(

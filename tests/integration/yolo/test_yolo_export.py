@@ -196,6 +196,16 @@ def test_a_network_that_magnifies_rounding_is_written_with_a_warning(
     assert Path(report.path).is_file()
 
 
+def test_an_earlier_export_is_replaced_and_it_is_said(trained: Training, tmp_path: Path) -> None:
+    first = export(trained, tmp_path / "a.pt", data=False)
+    again = export(trained, tmp_path / "a.pt", data=False)
+    assert again.warnings == first.warnings, "the same again is no other"
+    (tmp_path / "a.pt").write_bytes(b"of another checkpoint")
+    third = export(trained, tmp_path / "a.pt", data=False)
+    assert "it took the place of an earlier export of this name (sha256 " in third.warnings[-1]
+    assert (tmp_path / "a.pt").stat().st_size == third.bytes
+
+
 @pytest.mark.parametrize(
     ("name", "to", "sentence"),
     [
@@ -239,7 +249,7 @@ def exported(scratch: YoloConfig, tmp_path_factory: pytest.TempPathFactory) -> T
 def test_a_training_ends_with_its_exports(exported: Training) -> None:
     saved = [event for event in exported.events if isinstance(event, FileSaved)]
     assert [(e.kind, e.path) for e in saved] == [
-        *[("onnx", "export/best.onnx"), ("ultralytics", "export/best.pt")],
+        *[("onnx", "export/epoch-001.onnx"), ("ultralytics", "export/epoch-001.pt")],
     ]
     for event in saved:
         content = (exported.work / event.path).read_bytes()
@@ -249,7 +259,7 @@ def test_a_training_ends_with_its_exports(exported: Training) -> None:
     kinds = [type(event) for event in exported.events]
     assert kinds.index(Evaluated) < kinds.index(FileSaved)
     assert sorted(path.name for path in (exported.work / "export").iterdir()) == [
-        *["best.onnx", "best.onnx.json", "best.pt", "best.pt.json"],
+        *["epoch-001.onnx", "epoch-001.onnx.json", "epoch-001.pt", "epoch-001.pt.json"],
     ]
 
 
@@ -278,15 +288,17 @@ def test_memory_that_ends_an_export_does_not_end_the_training(
 
 def test_what_a_process_died_of_is_not_tried_twice(exported: Training, tmp_path: Path) -> None:
     (tmp_path / "export").mkdir()
-    (tmp_path / "export/.best.onnx.begun").write_text(str(os.getppid()))
-    (tmp_path / "export/.best.pt.begun").write_text("0")  # another one's, that somebody resumed
+    (tmp_path / "export/.epoch-001.onnx.begun").write_text(str(os.getppid()))
+    (tmp_path / "export/.epoch-001.pt.begun").write_text(
+        "0"
+    )  # another one's, that somebody resumed
     said: list[object] = []
     export_best(exported.config, tmp_path, exported.best(), validation(exported), said.append)
     assert isinstance(said[0], Noted)
     assert "the export to onnx failed (its process died)" in said[0].message
     assert isinstance(said[1], FileSaved)
     assert sorted(path.name for path in (tmp_path / "export").iterdir()) == [
-        *["best.pt", "best.pt.json"],
+        *["epoch-001.pt", "epoch-001.pt.json"],
     ]
 
 

@@ -43,7 +43,8 @@ def test_the_clips_are_named() -> None:
 def test_splits_that_share_a_match_leak() -> None:
     found = fired(RULE, healthy().surveyed(shared={"train+val": ("match 3",)}))
     assert "train and val share match 3" in found.headline
-    assert "Split by match" in found.advice.text
+    assert "no image or match is in two splits" in found.advice.text
+    assert "annotations" not in found.advice.text, "they are not at fault"
     clear(RULE, healthy().surveyed(shared={"train+val": ()}))
 
 
@@ -52,6 +53,14 @@ def test_all_that_is_shared_is_counted_and_five_are_named() -> None:
     found = fired(RULE, healthy().surveyed(shared={"train+val": clips}))
     assert "clip 4 and 35 more" in found.headline
     assert found.evidence[0].value == 40
+
+
+def test_of_what_is_shared_the_record_may_keep_the_number_and_few_names() -> None:
+    images = tuple(f"{number}.jpg" for number in range(5))
+    leak = {"shared": {"train+val": images}, "shared_counts": {"train+val": 12}}
+    found = fired(RULE, healthy().surveyed(**leak))
+    assert "4.jpg and 7 more" in found.headline
+    assert found.evidence[0].value == 12
 
 
 def test_what_was_not_checked_is_unknown() -> None:
@@ -63,4 +72,4 @@ def test_what_was_not_checked_is_unknown() -> None:
 def test_the_advice_is_for_what_was_found() -> None:
     assert "Stride 1" in fired(RULE, annotated(collisions=3)).advice.text
     assert "Stride 1" not in fired(RULE, annotated(past_end=1)).advice.text
-    assert "Split by match" not in fired(RULE, annotated(past_end=1)).advice.text
+    assert "two splits" not in fired(RULE, annotated(past_end=1)).advice.text

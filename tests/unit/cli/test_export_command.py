@@ -49,6 +49,7 @@ def export(home: Home, *arguments: str) -> Result:
     [
         (("--format", "tflite"), "unknown format 'tflite'; yolo exports to onnx, ultralytics"),
         (("--out", "best.bin"), "best.bin: a file of the format onnx is called *.onnx"),
+        (("--format", "ultralytics", "--dynamic"), "dynamic is for onnx; a file of the format"),
         (("--imgsz", "50"), "'imgsz': input should be a multiple of 32, got 50"),
         (("--config", "absent.yaml"), "absent.yaml: no such config file"),
     ],
@@ -62,6 +63,22 @@ def test_a_wrong_request_is_refused_before_a_process_is_started(
     assert sorted(path.name for path in weights.parent.iterdir()) == [
         *["best.json", "best.safetensors", "home"],
     ]
+
+
+@pytest.mark.parametrize("given", [(), ("--out", "mine.pt")], ids=["itself", "another"])
+def test_a_file_that_is_no_export_is_not_replaced(
+    home: Home, weights: Path, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(weights.parent)
+    theirs, mine = weights.with_suffix(".pt"), weights.with_name("mine.pt")
+    for path in (theirs, mine):
+        path.write_bytes(b"weights")
+    (weights.parent / "a.yaml").write_text("kind: yolo\nmodel: best.pt\ndata: d.yaml\n")
+    asked = ("--format", "ultralytics", "--config", "a.yaml", *given)
+    done = export(home, str(theirs), *asked)
+    assert isinstance(done.exception, ConfigError)
+    assert "there is a file already that is no export of Assay" in str(done.exception)
+    assert (theirs.read_bytes(), mine.read_bytes()) == (b"weights", b"weights")
 
 
 @pytest.mark.parametrize("package", CATALOG["yolo"].exports["onnx"])

@@ -38,7 +38,7 @@ def test_a_sound_dataset_is_counted(tmp_path: Path) -> None:
     assert [sampled.split for sampled in survey.sampled] == ["train"]
     assert survey.sampled[0].positions == 12
     assert [quality.zero_units for quality in survey.quality] == [0, 0]
-    assert survey.shared == {}
+    assert (survey.shared, survey.shared_counts) == ({}, {})
 
 
 def read_names(data: Path) -> list[str]:
@@ -66,6 +66,14 @@ def test_what_is_missing_and_what_is_shared_is_named(tmp_path: Path) -> None:
     assert list(survey.shared) == ["train+val"]
     assert Path(survey.shared["train+val"][0]).name == val[0].name
     assert survey.labels[0].head == 7
+
+
+def test_all_that_is_shared_is_counted_and_five_are_named(tmp_path: Path) -> None:
+    pictures = [noise(tmp_path / f"{number:02}.png", number) for number in range(12)]
+    both = [Pictures(name, "here", ("a",), pictures) for name in ("train", "val")]
+    survey = survey_pictures(both, 1)
+    assert survey.shared_counts == {"train+val": 12}
+    assert survey.shared["train+val"] == tuple(f"{number:02}.png" for number in range(5))
 
 
 def test_black_and_constant_images_are_found_and_broken_ones_left_to_others(

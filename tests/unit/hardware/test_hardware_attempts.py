@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backend.core.errors import TrainingError
-from backend.core.events import Envelope, Recovered
+from backend.core.events import Envelope, Event, Noted, Recovered
 from backend.core.sinks import JsonlSink
 from backend.core.trainer import TrainOutcome
 from backend.core.workdir import WorkDir
@@ -88,3 +88,26 @@ def test_a_step_down_is_told_by_the_next_attempt_if_its_own_died_first(tmp_path:
     attempts(tmp_path).run(attempt, nothing, Quiet())
     sink.close()
     assert heard == [1, 2]
+
+
+def test_a_smallest_size_above_the_images_is_told_once(tmp_path: Path) -> None:
+    def opening(folder: str, **more: object) -> tuple[Event, ...]:
+        heard: list[Event] = []
+
+        def attempt(config: YoloConfig, part: Part) -> TrainOutcome:
+            heard.extend(part.events)
+            return TrainOutcome(status="finished", best=None)
+
+        attempts(tmp_path / folder, **{"imgsz": 320, **more}).run(attempt, nothing, Quiet())
+        return tuple(heard)
+
+    (note,) = opening("above", **{"hardware.smallest_size": 640})
+    assert isinstance(note, Noted)
+    assert (note.level, note.message) == (
+        "warning",
+        "hardware.smallest_size 640 is above imgsz 320: if memory runs out, the images stay as "
+        "they are",
+    )
+    assert opening("at", **{"hardware.smallest_size": 320}) == ()
+    assert opening("unset", imgsz=64) == (), "the trainer's own floor is nobody's wish"
+    assert opening("off", **{"hardware.smallest_size": 640, "hardware.recover": False}) == ()

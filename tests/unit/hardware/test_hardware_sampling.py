@@ -231,8 +231,7 @@ def fill(path: Path, count: int) -> None:
 
 def run_sampler(path: Path, wanted: int, **how: Any) -> int:
     """Look that often at least; how often it was."""
-    sampler, looks = Sampler(path, 0.001, **how), Looks(wanted)
-    sampler.step = 7
+    sampler, looks = Sampler(path, 0.001, path.with_name("events.jsonl"), **how), Looks(wanted)
     sampler.start(looks)
     looks.wait()
     sampler.stop()
@@ -241,6 +240,8 @@ def run_sampler(path: Path, wanted: int, **how: Any) -> int:
 
 def test_an_event_per_look_at_first(tmp_path: Path) -> None:
     path = tmp_path / "hardware.jsonl"
+    metrics = MetricsLogged(step=7, epoch=1, metrics={})
+    write(tmp_path / "events.jsonl", [envelope(0, 1.0, metrics)])
     count = run_sampler(path, 4, nvml=Nvml(CARD))
     envelopes, events = read_events(path), sampled(path)
     assert [e.seq for e in envelopes] == list(range(len(events)))
@@ -277,11 +278,11 @@ def test_a_torn_line_is_cut_off_and_a_damaged_file_is_named(tmp_path: Path) -> N
     assert [e.seq for e in read_events(path)][:3] == [0, 1, 2]
     path.write_text("what\n")
     with pytest.raises(StoreError, match=r"hardware.jsonl, line 1: not an event"):
-        Sampler(path, 1.0)
+        Sampler(path, 1.0, tmp_path / "events.jsonl")
 
 
 def test_a_run_may_be_left_alone(tmp_path: Path) -> None:
-    sampler = Sampler(tmp_path / "hardware.jsonl", 0.0)
+    sampler = Sampler(tmp_path / "hardware.jsonl", 0.0, tmp_path / "events.jsonl")
     sampler.start(Looks(1))
     sampler.stop()
     assert list(tmp_path.iterdir()) == []
@@ -300,7 +301,12 @@ def test_a_driver_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
         return 72
 
     sampler, looks = (
-        Sampler(path, 0.001, Nvml(CARD | {"nvmlDeviceGetTemperature": temperature})),
+        Sampler(
+            path,
+            0.001,
+            tmp_path / "events.jsonl",
+            Nvml(CARD | {"nvmlDeviceGetTemperature": temperature}),
+        ),
         Looks(1),
     )
     sampler.start(looks)
@@ -420,14 +426,12 @@ def write(path: Path, envelopes: Sequence[Envelope]) -> None:
 
 def test_a_story_begins_with_the_worker_and_ends_with_it(tmp_path: Path) -> None:
     work = WorkDir(tmp_path)
-    sampler = Sampler(work.hardware, 0.0)
-    story = Story(work, sampler, [])
+    story = Story(work, Sampler(work.hardware, 0.0, work.events), [])
     write(work.hardware, [seen(0, 1.0)])
     assert story.poll() == [], "nobody has said that a run begins"
     metrics = envelope(0, 2.0, MetricsLogged(step=80, epoch=1, metrics={}))
     write(work.events, [metrics])
     assert story.poll() == [metrics, seen(0, 1.0)]
-    assert sampler.step == 80
     last = envelope(1, 3.0, RunFinished(status="stopped"))
     write(work.events, [last])
     write(work.hardware, [seen(1, 4.0)])
@@ -442,14 +446,12 @@ def test_a_resumed_story_is_told_from_its_beginning(tmp_path: Path) -> None:
     earlier = [metrics, envelope(1, 3.0, RunFinished(status="stopped"))]
     write(work.events, earlier)
     write(work.hardware, [seen(0, 2.0)])
-    sampler = Sampler(work.hardware, 0.0)
-    story = Story(work, sampler, earlier)
-    assert sampler.step == 80, "known from its first look on"
-    assert story.poll() == [metrics, seen(0, 2.0), earlier[1]]
+    story = Story(work, Sampler(work.hardware, 0.0, work.events), earlier)
+    assert story.poll() == [], "it may be refused to go on"
     assert story.finished is None, "that was an earlier attempt's end"
     last = envelope(2, 4.0, RunFinished(status="finished"))
     write(work.events, [last])
-    assert story.poll() == [last]
+    assert story.poll() == [metrics, seen(0, 2.0), earlier[1], last]
     assert story.finished == last.event
     story.close()
 
@@ -458,7 +460,8 @@ def test_a_story_tells_the_last_window_before_the_last_word(tmp_path: Path) -> N
     work = WorkDir(tmp_path)
     before = EVENTS_PER_WIDTH * 4
     fill(work.hardware, before)  # a window of 16 looks
-    story, looks = Story(work, Sampler(work.hardware, 0.001, Nvml()), []), Looks(3)
+    sampler, looks = Sampler(work.hardware, 0.001, work.events, Nvml()), Looks(3)
+    story = Story(work, sampler, [])
     story.begin(looks)
     write(work.events, [said(0, 1.0)])
     told = story.poll()

@@ -136,9 +136,46 @@ def test_only_active_layers_of_modules_that_are_frozen_as_a_whole_count() -> Non
 def test_the_rate_is_a_share_of_its_peak() -> None:
     course = Course()
     torch.optim.lr_scheduler.LambdaLR(course.optimizer, lambda step: 0.25)
+    course.step()
     rates = {(g.name, g.planned): g.rate for g in course.movement.look(1).groups}
     assert rates["student", "trainable"] == pytest.approx(0.25)
     assert rates["teacher", "frozen"] == 1
+
+
+def test_the_rate_is_the_highest_of_the_steps_since_the_last_look() -> None:
+    course = Course()
+    shares = iter((0.0, 0.5, 0.25, 0.75, 1.0))
+    schedule = torch.optim.lr_scheduler.LambdaLR(course.optimizer, lambda step: next(shares))
+
+    def rate_after(steps: int) -> float:
+        for _ in range(steps):
+            course.step()
+            schedule.step()
+        groups = course.movement.look(1).groups
+        return next(g.rate for g in groups if (g.name, g.planned) == ("student", "trainable"))
+
+    assert rate_after(1) == 0, "the schedule is at 0.5 by now, which no step had"
+    assert rate_after(2) == pytest.approx(0.5)
+    assert rate_after(0) == 0, "no step"
+    assert rate_after(1) == pytest.approx(0.75)
+
+
+def test_what_no_gradient_reaches_stands_still_at_its_full_rate() -> None:
+    course = Course()
+    course.net.head(torch.ones(2, 5)).sum().backward()
+    course.optimizer.step()
+    seen = {(g.name, g.planned): g for g in course.movement.look(1).groups}
+    student, head = seen["student", "trainable"], seen["head", "trainable"]
+    assert (student.in_optimizer, student.changed, student.change) == (2, 0, 0.0)
+    assert (student.rate, head.rate, head.changed) == (1.0, 1.0, 1)
+
+
+def test_who_looks_no_more_leaves_the_optimizer_alone() -> None:
+    course = Course()
+    course.movement.end()
+    course.step()
+    rates = {(g.name, g.planned): g.rate for g in course.movement.look(1).groups}
+    assert rates["student", "trainable"] == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64, torch.int64])

@@ -2,9 +2,11 @@
 
 import json
 import os
+import resource
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ import torch
 from safetensors.torch import save_file
 
 from backend.core.digest import sha256
-from backend.core.errors import CheckpointError
+from backend.core.errors import CheckpointError, TrainingError
+from backend.nn.finetune.resuming import full_disk_explained
 from backend.nn.finetune.weights import (
     load_state,
     load_weights,
@@ -45,6 +48,25 @@ def test_the_json_beside_repeats_the_facts_and_nothing_else_is_left(tmp_path: Pa
         "epoch-003.json",
         "epoch-003.safetensors",
     ]
+
+
+@pytest.mark.parametrize("save", [save_state, lambda path, state: save_weights(path, state, {})])
+def test_a_limit_of_a_files_size_is_named_with_the_file(
+    save: Callable[[Path, dict[str, torch.Tensor]], object], tmp_path: Path
+) -> None:
+    path = tmp_path / "epoch-003.safetensors"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    try:
+        with pytest.raises(TrainingError) as told, full_disk_explained(tmp_path):
+            save(path, {"layer.weight": torch.zeros(2**20)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(told.value) == (
+        f"{path}: larger than a file may be here (ulimit -f); raise that limit and resume, the "
+        "run continues after what it saved last"
+    )
+    assert {file.name for file in tmp_path.iterdir()} <= {"epoch-003.json"}
 
 
 def test_weights_that_share_memory_or_are_transposed_are_saved(tmp_path: Path) -> None:
