@@ -62,7 +62,7 @@ CHANGES: Mapping[str, tuple[Mapping[str, object], object]] = {
 }  # fmt: skip
 REFUSED = {"stage", "skeletons.pose_dir"}
 ELSEWHERE = (
-    *("kind", "name", "experiment", "source", "hardware.", "device"),  # the launcher's
+    *("kind", "name", "experiment", "source", "hardware.", "device", "tensorboard"),  # launcher's
     *("data", "epochs", "runner.", "diagnostics."),  # the Runner's, which has tests of its own
 )
 

@@ -79,7 +79,7 @@ CHANGES: dict[str, tuple[dict[str, object], object]] = {
     "max_det": (STAGE_1, 3),
 }
 ELSEWHERE = (
-    *("kind", "name", "experiment", "source", "hardware.", "device"),  # the launcher's
+    *("kind", "name", "experiment", "source", "hardware.", "device", "tensorboard"),  # launcher's
     *("data", "epochs", "runner.", "diagnostics."),  # the Runner's, which has tests of its own
     "model.allow_download",  # test_moe_weights_refused
     "analyze",  # test_moe_training
