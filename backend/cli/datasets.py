@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from backend.datasets import DetectionSplit
 
 DataArgument = Annotated[
-    Path, typer.Argument(help="A DAIR-V2X-I folder, a COCO folder or .yaml, a YOLO data.yaml.")
+    Path,
+    typer.Argument(
+        help="A DAIR-V2X-I folder, a COCO folder or .yaml, a YOLO data.yaml, a MOT folder."
+    ),
 ]
 SplitOption = Annotated[
     list[str] | None, typer.Option(help="May be repeated; default: every split with labels.")
@@ -28,7 +31,7 @@ AnywayOption = Annotated[
     bool, typer.Option("--anyway", help="Go on where training would stop: too much is unusable.")
 ]
 
-app = typer.Typer(help="Detection datasets: look before training, convert.", no_args_is_help=True)
+app = typer.Typer(help="Datasets: look before training, convert.", no_args_is_help=True)
 
 
 def register(parent: typer.Typer) -> None:
@@ -43,11 +46,27 @@ def check(
     classes: ClassesOption = None,
     class_map: MapOption = None,
     anyway: AnywayOption = False,
+    detections: Annotated[
+        Path | None, typer.Option(help="A detection database (JSON) for a MOT folder.")
+    ] = None,
+    fields: Annotated[
+        str, typer.Option(help="Its fields: xywhs, xywhcs, xywhsc; auto decides from the file.")
+    ] = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Read a dataset as training would; say what is in it and what is left out."""
+    from backend.cli._tracking_data import is_mot
+    from backend.core.errors import ConfigError
+
+    if is_mot(data):
+        if class_map is not None:
+            raise ConfigError(f"--class-map {class_map}: {data} is a MOT folder, which has none")
+        _check_mot(data, split, classes, detections, fields, anyway=anyway, as_json=as_json)
+        return
     from backend.datasets import shared_images
 
+    if detections is not None:
+        raise ConfigError(f"--detections {detections}: {data} is no MOT folder")
     splits = _read(data, split, classes, class_map, anyway)
     warnings = shared_images(splits)
     if as_json:
@@ -73,10 +92,32 @@ def convert(
         bool, typer.Option("--copy", help="Copy the images too, so that the folder can travel.")
     ] = False,
     anyway: AnywayOption = False,
+    to: Annotated[str, typer.Option(help="coco, or mot: from COCO to MOT folders.")] = "coco",
+    ids: Annotated[
+        str, typer.Option(help="For mot: annotated, link, per-box or from:FIELD.")
+    ] = "annotated",
+    gap: Annotated[int, typer.Option(min=0, help="For --ids link: frames missed at most.")] = 0,
+    keep_groups: Annotated[
+        bool, typer.Option("--keep-groups", help="For mot: keep categories that name a group.")
+    ] = False,
 ) -> None:
-    """Write COCO json for each split, and a coco.yaml that names it; images stay in place."""
+    """Write COCO json for each split, and a coco.yaml that names it; images stay in place.
+
+    With --to mot, write MOT folders from COCO; identities are never made up unless asked for.
+    """
+    from backend.core.errors import ConfigError
     from backend.datasets import write_coco
 
+    if to == "mot":
+        from backend.cli._tracking_data import convert_to_mot
+        from backend.datasets.tracking import Conversion
+
+        if classes is not None or class_map is not None or anyway:
+            raise ConfigError("--classes, --class-map and --anyway are not for --to mot")
+        convert_to_mot(data, split or (), out, Conversion(ids, gap, keep_groups, copy))
+        return
+    if to != "coco":
+        raise ConfigError(f"--to {to}: expected coco or mot")
     splits = _read(data, split, classes, class_map, anyway)
     written = write_coco(splits, out, copy=copy)
     show(*_tables(splits))
@@ -115,6 +156,26 @@ def paste(
     except (OSError, ValueError) as error:
         raise ConfigError(f"--out {out}: cannot be written as a picture ({error})") from None
     show(*remarks_of(composer), f"written: {out}")
+
+
+def _check_mot(
+    data: Path,
+    split: list[str] | None,
+    classes: str | None,
+    detections: Path | None,
+    fields: str,
+    *,
+    anyway: bool,
+    as_json: bool,
+) -> None:
+    from backend.cli._tracking_data import check_mot, end_if_faulty
+    from backend.datasets.tracking import Detections, MotOptions
+
+    names = tuple(name.strip() for name in (classes or "").split(",") if name.strip())
+    database = Detections(detections, fields) if detections is not None else None
+    read = check_mot(data, split or (), database, MotOptions(names), as_json=as_json)
+    if not anyway:
+        end_if_faulty(read)
 
 
 def _read(

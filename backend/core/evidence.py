@@ -139,9 +139,52 @@ class Baselines(Record):
     counted: int = 0
 
 
+class TrackCensus(Record):
+    """The sequences of a tracking split, its detector's proposals among them.
+
+    ``targets`` are the boxes that count for training, ``boxes`` all of them; ``counts``: class to
+    targets. ``track_length`` is the median over tracks, in frames. ``recall``: the share of
+    targets with a proposal at IoU 0.5, over ``sampled`` frames. What belongs to proposals is None
+    without a detection database; ``fields`` is its order of fields. ``identities``: whether ids
+    are as annotated (``file``), linked (``pseudo``) or none at all (``per-box``).
+    """
+
+    split: str
+    sequences: int
+    frames: int
+    images: int
+    boxes: int
+    targets: int
+    ids: int
+    counts: dict[str, int]
+    empty_frames: int
+    track_length: float | None = None
+    identities: str = "file"
+    fields: str = ""
+    proposals: int | None = None
+    proposals_per_frame: float | None = None
+    without_proposals: int | None = None
+    recall: float | None = None
+    sampled: int = 0
+
+
+class DataFinding(Record):
+    """One thing that a data set's validation found; ``code`` as in its list (N1, S3).
+
+    ``numbers`` are what it was found by, ``sentence`` says it to a person.
+    """
+
+    code: str
+    level: Literal["error", "warning"]
+    split: str
+    sentence: str
+    numbers: dict[str, float] = Field(default_factory=dict)
+
+
 class DataSurvey(Record):
     """The data before the first step. ``shared``: split pair (``train+val``) to what lies in
-    both, at least the first five; ``shared_counts``: to how many that are."""
+    both, at least the first five; ``shared_counts``: to how many that are. ``tracks`` and
+    ``findings`` are of tracking data."""
 
     inputs: tuple[InputCensus, ...] = ()
     quality: tuple[InputQuality, ...] = ()
@@ -150,6 +193,8 @@ class DataSurvey(Record):
     baselines: tuple[Baselines, ...] = ()
     shared: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     shared_counts: dict[str, int] = Field(default_factory=dict)
+    tracks: tuple[TrackCensus, ...] = ()
+    findings: tuple[DataFinding, ...] = ()
 
 
 class GroupMovement(Record):

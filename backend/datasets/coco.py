@@ -92,11 +92,11 @@ def read_coco(
     file = place.annotations
     content = load_ground_truth(file)
     names = _categories(content, file)
-    images = _by_id(_items(content, "images", file), "image", file)
-    marks = _marks(_items(content, "annotations", file), names, images, file)
-    folder = _image_folder(place, list(images.values())[:SAMPLE], file)
+    images = by_id(items(content, "images", file), "image", file)
+    marks = _marks(items(content, "annotations", file), names, images, file)
+    folder = image_folder(place, list(images.values())[:SAMPLE], file)
     frames = [
-        Listed(key, name := _file_name(item, file), folder / name, partial(Told, marks[key]),
+        Listed(key, name := file_name(item, file), folder / name, partial(Told, marks[key]),
                _size(item))
         for key, item in images.items()
     ]  # fmt: skip
@@ -121,9 +121,9 @@ def _folders(folder: Path, split: str, stem: str) -> tuple[Path, ...]:
     return (*places, *similar, folder / "images", folder, folder / "annotations")
 
 
-def _image_folder(place: Place, sample: Sequence[Item], file: Path) -> Path:
-    """The folder that has most of the first images."""
-    names = [_file_name(item, file) for item in sample]
+def image_folder(place: Place, sample: Sequence[Item], file: Path) -> Path:
+    """The folder that has most of the first images. Raises DataError if none has any."""
+    names = [file_name(item, file) for item in sample]
     counts = [sum((folder / name).is_file() for name in names) for folder in place.images]
     if not names:
         raise DataError(f"{file}: it lists no images")
@@ -133,24 +133,27 @@ def _image_folder(place: Place, sample: Sequence[Item], file: Path) -> Path:
     return place.images[counts.index(max(counts))]
 
 
-def _items(content: Item, key: str, file: Path) -> list[Item]:
+def items(content: Item, key: str, file: Path) -> list[Item]:
+    """A list of objects in a COCO file. Raises DataError if it is none."""
     part = content.get(key)
     if not isinstance(part, list) or not all(isinstance(item, dict) for item in part):
         raise DataError(f"{file}: '{key}' must be a list of objects; is this a COCO file?")
     return part
 
 
-def _by_id(items: Sequence[Item], what: str, file: Path) -> dict[int, Item]:
+def by_id(listed: Sequence[Item], what: str, file: Path) -> dict[int, Item]:
+    """Objects by their id. Raises DataError for an id that is no whole number or occurs twice."""
     found: dict[int, Item] = {}
-    for item in items:
-        key = _whole(item.get("id"), f"{what} id", file)
+    for item in listed:
+        key = whole_number(item.get("id"), f"{what} id", file)
         if key in found:
             raise DataError(f"{file}: the {what} id {key} occurs twice")
         found[key] = item
     return found
 
 
-def _whole(value: object, what: str, file: Path) -> int:
+def whole_number(value: object, what: str, file: Path) -> int:
+    """A number from 0, also as a text or a float of a table. Raises DataError."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # of a table of pandas
     text = str(value)
@@ -160,7 +163,7 @@ def _whole(value: object, what: str, file: Path) -> int:
 
 
 def _categories(content: Item, file: Path) -> dict[int, str]:
-    found = _by_id(_items(content, "categories", file), "category", file)
+    found = by_id(items(content, "categories", file), "category", file)
     return {key: str(found[key].get("name", key)).strip() for key in sorted(found)}
 
 
@@ -170,8 +173,8 @@ def _marks(
     marks: dict[int, list[Mark]] = defaultdict(list)
     for number, item in enumerate(annotations):
         where = f"annotation {item.get('id', number)!r}"
-        image = _whole(item.get("image_id"), f"{where}: image_id", file)
-        label = _whole(item.get("category_id"), f"{where}: category_id", file)
+        image = whole_number(item.get("image_id"), f"{where}: image_id", file)
+        label = whole_number(item.get("category_id"), f"{where}: category_id", file)
         if image not in images:
             raise DataError(f"{file}: {where} is of image {image}, which is not listed")
         if label not in names:
@@ -190,7 +193,8 @@ def _corners(box: object) -> Corners:
     return x, y, x + width, y + height
 
 
-def _file_name(item: Item, file: Path) -> str:
+def file_name(item: Item, file: Path) -> str:
+    """The file name of an image. Raises DataError if it has none."""
     name = item.get("file_name")
     if not isinstance(name, str) or not name:
         raise DataError(f"{file}: image {item.get('id')!r} has no file_name")

@@ -80,6 +80,21 @@ def open_dataset(data: Path) -> Dataset:
     return _yolo(data) if places is None else _coco(data, places)
 
 
+def coco_splits(data: Path) -> dict[str, Place]:
+    """The annotation files of a COCO folder or .yaml. Raises DataError if it is none."""
+    if data.is_dir():
+        named = data / COCO_YAML
+        places = coco_splits(named) if named.is_file() else coco_places(data)
+    else:
+        places = yaml_places(_parse(data), data) or {}
+    if not places:
+        raise DataError(
+            f"{data}: expected a COCO folder (annotations/*.json) or .yaml (images and "
+            "annotations of each split)"
+        )
+    return places
+
+
 def _open_folder(folder: Path) -> Dataset:
     if find_info(folder) is not None:
         return _dair(folder)

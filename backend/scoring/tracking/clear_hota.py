@@ -16,6 +16,7 @@ from trackeval.metrics import CLEAR, HOTA, Identity
 
 from backend.core.errors import DataError
 from backend.core.records import Direction, MetricSpec
+from backend.scoring.tracking.boxes import iou
 from backend.scoring.tracking.motchallenge import Tracks
 
 Floats = NDArray[np.float64]
@@ -122,7 +123,7 @@ class _Overlaps(Sequence[Floats]):
         return len(self._truth)
 
     def __getitem__(self, frame: Any) -> Any:
-        return _iou(self._truth[frame], self._predictions[frame])
+        return iou(self._truth[frame], self._predictions[frame])
 
 
 def _overlaps(truth: list[Floats], predictions: list[Floats]) -> Sequence[Floats]:
@@ -130,19 +131,6 @@ def _overlaps(truth: list[Floats], predictions: list[Floats]) -> Sequence[Floats
     pairs = sum(len(a) * len(b) for a, b in zip(truth, predictions, strict=True))
     found = _Overlaps(truth, predictions)
     return found if pairs > _HELD else list(found)
-
-
-def _iou(truth: Floats, predictions: Floats) -> Floats:
-    """IoU of x, y, w, h boxes, (true, predicted), in trackeval's order of arithmetic."""
-    shared = area = other_area = np.ones(1)
-    for low, size in ((0, 2), (1, 3)):
-        start, end = truth[:, low, None], (truth[:, low] + truth[:, size])[:, None]
-        other, other_end = predictions[:, low], predictions[:, low] + predictions[:, size]
-        sides = np.minimum(end, other_end) - np.maximum(start, other)
-        shared = shared * np.maximum(sides, 0)
-        area, other_area = area * (end - start), other_area * (other_end - other)
-    union = area + other_area - shared
-    return shared / np.where(shared > 0, union, 1)
 
 
 def _judged(truth: Tracks, predictions: Tracks) -> dict[str, Any]:

@@ -9,18 +9,17 @@ trackeval answers a wrong row with a traceback, a wrong number or a class that s
 vanishes, so each row is checked here; an error names the file and the line.
 """
 
-import configparser
 import csv
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from backend.core.errors import DataError
+from backend.scoring.tracking.seqinfo import FILE, read_seqinfo
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -127,19 +126,27 @@ def tracks(
 
 
 def read_tracks(path: Path, *, truth: bool = False) -> Tracks:
-    """The rows of one file, separated by commas or blanks; an empty file has none.
+    """The rows of one file as tracks; an empty file has none.
 
-    Raises DataError as ``tracks`` does, and for a file that cannot be read as numbers.
+    Raises DataError as ``tracks`` and ``read_table`` do.
+    """
+    table, lines = read_table(path)
+    return tracks(table, str(path), truth=truth, lines=lines)
+
+
+def read_table(path: Path) -> tuple[Floats, Ints]:
+    """The numbers of a file, (rows, columns), and the line of each row.
+
+    Commas or blanks part them. Raises DataError for a file that cannot be read as numbers.
     """
     try:
-        table, lines = _read(path)
+        return _read(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except UnicodeDecodeError:
         raise DataError(f"{path}: not a text file (UTF-8); {_LAYOUT}") from None
     except (OSError, pd.errors.ParserError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
-    return tracks(table, str(path), truth=truth, lines=lines)
 
 
 def read_sequences(
@@ -309,16 +316,10 @@ def _prediction_files(root: Path, names: list[str], warnings: list[str]) -> dict
 def _length(truth_file: Path) -> int | None:
     """Frames of a sequence, from its ``seqinfo.ini``; None if there is none."""
     folder = truth_file.parent.parent if truth_file.parent.name == "gt" else truth_file.parent
-    path = folder / "seqinfo.ini"
+    path = folder / FILE
     if not path.is_file():
         return None
-    parser: Any = configparser.ConfigParser(interpolation=None, strict=False)
-    try:
-        parser.read_string(path.read_text(encoding="utf-8-sig"))
-        length = int(parser.get("Sequence", "seqLength"))
-    except (OSError, UnicodeDecodeError, configparser.Error, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: no usable seqLength in [Sequence] ({reason})") from None
-    if length < 1:
-        raise DataError(f"{path}: seqLength is {length}; expected a number of frames")
+    length = read_seqinfo(path).whole("seqLength", "frames")
+    if length is None:
+        raise DataError(f"{path}: no usable seqLength in [Sequence] (it has none)")
     return length

@@ -60,8 +60,14 @@ OPTIONS = {
         "--json",
     },
     "report": {"--against", "--html", "--markdown", "--json"},
-    "dataset check": {"--split", "--classes", "--class-map", "--anyway", "--json"},
-    "dataset convert": {"--split", "--classes", "--class-map", "--anyway", "--copy"},
+    "dataset check": {
+        *("--split", "--classes", "--class-map", "--anyway", "--detections", "--fields"),
+        "--json",
+    },
+    "dataset convert": {
+        *("--split", "--classes", "--class-map", "--anyway", "--copy"),
+        *("--to", "--ids", "--gap", "--keep-groups"),
+    },
     "dataset paste": {"--out", "--count", "--set"},
     "hardware": {"--set", "--fast", "--json"},
     "diagnose": {"--rule", "--verbose", "--json"},

@@ -1,0 +1,1 @@
+"""MOTRv2: tracking by queries on top of a detector's boxes, for one class or many."""

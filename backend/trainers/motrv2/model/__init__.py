@@ -1,0 +1,1 @@
+"""The network of MOTRv2, under the reference's tensor names, and what trains and runs it."""
