@@ -16,6 +16,7 @@ from backend.core.evidence import (
     DataSurvey,
     GroupMovement,
     PredictionHistogram,
+    TracksSeen,
     TrainingPlan,
 )
 from backend.core.experts import ExpertReport
@@ -149,6 +150,17 @@ class PredictionsObserved(Record):
     step: int
     split: str
     histograms: tuple[PredictionHistogram, ...]
+
+
+class TracksObserved(Record):
+    """What a tracker does in a validation (after the metrics of its step), or, ``final``, in the
+    evaluation of the best checkpoint (with ``Evaluated``)."""
+
+    type: Literal["TracksObserved"] = "TracksObserved"
+    step: int
+    split: str
+    seen: TracksSeen
+    final: bool = False
 
 
 class InputProbed(Record):
@@ -312,6 +324,7 @@ Event = Annotated[
     | DataSurveyed
     | MovementObserved
     | PredictionsObserved
+    | TracksObserved
     | InputProbed
     | NonfiniteSeen
     | Diagnosed

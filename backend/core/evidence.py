@@ -228,3 +228,41 @@ class PredictionHistogram(Record):
     background: str = ""
     quantiles: dict[str, float] = Field(default_factory=dict)
     auroc: float | None = None
+
+
+class ThresholdSwept(Record):
+    """What there would be at another score threshold, counted from stored scores: ``boxes`` in
+    ``tracks``, and HOTA and its mean over classes (None where they are not defined)."""
+
+    threshold: float
+    boxes: int
+    tracks: int
+    HOTA: float | None = None
+    cls_HOTA: float | None = None
+
+
+class TracksSeen(Record):
+    """What a tracker did in the ``frames`` of a split, and why there may be no tracks.
+
+    ``proposals`` and ``targets`` (class to how many) are what reached the network. ``scores`` are
+    quantiles ("0.5", "0.99", "0.999", "1") of the scores of all queries in all frames, ``highest``
+    those of each frame's highest one, ``histogram`` counts all scores in equal bins from 0 to 1.
+    ``first_class`` is the highest score of the first class alone. ``births``: tracks that began at
+    the ``threshold``; ``lengths``: quantiles ("0.5", "1") of their frames shown, ``short`` how many
+    of them have fewer than three. ``untrained``: tensors that came from no checkpoint and are
+    frozen. ``swept`` rises by threshold.
+    """
+
+    frames: int
+    proposals: int
+    targets: dict[str, int]
+    threshold: float
+    scores: dict[str, float]
+    highest: dict[str, float]
+    histogram: tuple[int, ...]
+    first_class: float
+    births: int
+    lengths: dict[str, float] = Field(default_factory=dict)
+    short: int = 0
+    untrained: tuple[str, ...] = ()
+    swept: tuple[ThresholdSwept, ...] = ()

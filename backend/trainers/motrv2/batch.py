@@ -35,3 +35,12 @@ class Frame:
 
 
 Clip = tuple[Frame, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips of one pass, each from the sequence and first frame that ``names`` tells. They differ
+    in size and number of objects, so nothing is stacked."""
+
+    clips: tuple[Clip, ...]
+    names: tuple[str, ...]
