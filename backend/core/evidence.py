@@ -237,8 +237,8 @@ class ThresholdSwept(Record):
     threshold: float
     boxes: int
     tracks: int
-    HOTA: float | None = None
-    cls_HOTA: float | None = None
+    hota: float | None = None
+    cls_hota: float | None = None
 
 
 class TracksSeen(Record):
@@ -247,10 +247,10 @@ class TracksSeen(Record):
     ``proposals`` and ``targets`` (class to how many) are what reached the network. ``scores`` are
     quantiles ("0.5", "0.99", "0.999", "1") of the scores of all queries in all frames, ``highest``
     those of each frame's highest one, ``histogram`` counts all scores in equal bins from 0 to 1.
-    ``first_class`` is the highest score of the first class alone. ``births``: tracks that began at
-    the ``threshold``; ``lengths``: quantiles ("0.5", "1") of their frames shown, ``short`` how many
-    of them have fewer than three. ``untrained``: tensors that came from no checkpoint and are
-    frozen. ``swept`` rises by threshold.
+    ``first_class`` is the highest score of the first class alone. ``births``: tracks that began
+    at the ``threshold``; ``lengths``: quantiles ("0.5", "1") of their frames shown, ``short`` how
+    many of them have fewer than three. ``untrained``: tensors that came from no checkpoint and
+    are frozen. ``swept`` rises by threshold.
     """
 
     frames: int
