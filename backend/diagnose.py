@@ -89,7 +89,7 @@ def _recipe(run: Run) -> tuple[str, str, dict[str, str]]:
 def picked_of(store: RunStore, run: Run) -> int:
     """How many trials the run was chosen from; 1 if it was not chosen."""
     study = next((s for s in store.studies() if s.name == run.study), None)
-    if study is None or study.best is None or study.best != run.trial:
+    if study is None or run.trial not in study.picked:
         return 1
     return sum(trial.value is not None for trial in study.trials)
 

@@ -24,7 +24,7 @@ from backend.core.trainer import EvalRequest, ExportReport, ExportRequest, Train
 from backend.core.workdir import RunFile, WorkDir, write_atomic, write_json
 from backend.hardware.sampling import Story, sampler_of
 from backend.keeping import keepers, restore
-from backend.processes import Attempt, Workers
+from backend.processes import TO_STOP, Attempt, Workers
 from backend.tracking.home import Home
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "survey",
 ]
 
+BY_SIGNAL = "stopped by "
 AT_ONCE = (
     "ended at once by the user (second Ctrl-C); what came after its last save is trained again "
     "when it is continued"
@@ -108,8 +109,9 @@ def supervise(
     """Run a prepared work directory to its end, handing each event to the sinks.
 
     Events of an earlier attempt in the same directory come first, so that sinks always see the
-    whole run. The first Ctrl-C asks the training to stop after its next validation, the second
-    ends it. A worker that dies without its last event is started again if memory ended it and
+    whole run. The first Ctrl-C asks the training to stop when it next writes its state, the
+    second ends it; SIGTERM and SIGUSR1, by which a cluster tells that time is nearly over, ask
+    as well. A worker that dies without its last event is started again if memory ended it and
     the config wants that, and gets its last event here if not. Of a run whose input is refused
     before it starts, nothing is left; a run that is refused to be continued stays as it ended.
     ``system`` is where the system's own files are. Raises TrainingError if the run is finished.
@@ -143,7 +145,7 @@ def _refuse_finished(work: WorkDir, events: Sequence[Envelope]) -> None:
 
 def _pump(work: WorkDir, attempt: Attempt, fanout: Fanout, story: Story) -> RunFinished:
     try:
-        with _heeding_ctrl_c(work, attempt):
+        with _heeding_signals(work, attempt):
             return _hand_on(work, attempt, fanout, story)
     except BaseException:
         attempt.kill()
@@ -181,27 +183,31 @@ def _hand_on(work: WorkDir, attempt: Attempt, fanout: Fanout, story: Story) -> R
 
 
 @contextlib.contextmanager
-def _heeding_ctrl_c(work: WorkDir, attempt: Attempt) -> Iterator[None]:
+def _heeding_signals(work: WorkDir, attempt: Attempt) -> Iterator[None]:
     """Stop the training instead of raising KeyboardInterrupt, by which a reader would miss what
-    it was about to hear. Only in the main thread, and unless somebody else listens."""
+    it was about to hear, or ending. Only in the main thread, and unless somebody else listens."""
 
     def heard(number: int, frame: FrameType | None) -> None:
-        _stop(work, attempt)
+        if number == signal.SIGINT:
+            _stop(work, attempt)
+        else:
+            work.request_stop("stopped", BY_SIGNAL + signal.Signals(number).name)
 
-    before = signal.getsignal(signal.SIGINT)
     ours = threading.current_thread() is threading.main_thread()
-    if not ours or before is not signal.default_int_handler:
-        yield
-        return
-    signal.signal(signal.SIGINT, heard)
+    unheard = (signal.default_int_handler, signal.SIG_DFL)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *TO_STOP)}
+    taken = [number for number, handler in before.items() if ours and handler in unheard]
+    for number in taken:
+        signal.signal(number, heard)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number in taken:
+            signal.signal(number, before[number])
 
 
 def _stop(work: WorkDir, attempt: Attempt) -> None:
-    """After its next validation; at once if that was asked for before."""
+    """When it next writes its state; at once if that was asked for before."""
     if work.stop.exists():
         attempt.ended_by_user = True
         attempt.process.kill()

@@ -1,8 +1,11 @@
 """Training processes as their parent has them: started, watched, and started again."""
 
+import contextlib
 import importlib
 import multiprocessing
-from collections.abc import Sequence
+import os
+import signal
+from collections.abc import Iterator, Sequence
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -15,6 +18,11 @@ from backend.hardware.recovery import AGAIN, Death, note_death, read_memo
 from backend.hardware.witness import Witness, heard
 
 POLL_SECONDS = 0.05
+TO_STOP = frozenset({signal.SIGTERM, signal.SIGUSR1})
+"""By these a cluster tells that a job's time is nearly over; the parent hears them."""
+LAUNCHED = "TORCHELASTIC_RUN_ID"
+LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""torchrun's variables; job scripts export them by hand, and a training stack believes them."""
 
 
 class Workers:
@@ -37,7 +45,8 @@ class Workers:
             target=_call, args=(f"backend.worker:{target}", str(work))
         )
         try:
-            process.start()
+            with _undisturbed(), _own_environment():
+                process.start()
         except (EOFError, ConnectionError) as error:  # the server died, as of memory
             raise TrainingError(
                 "the process that loads the training stack ended before it was ready; what it "
@@ -55,6 +64,28 @@ class Workers:
             process.join()
             raise
         return process
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """What is started now gets none of ``TO_STOP``, which a cluster may send to all processes of
+    a job; a worker takes them again once it has its own handlers."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TO_STOP)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _own_environment() -> Iterator[None]:
+    """Without torchrun's variables, unless torchrun itself set them."""
+    names = () if LAUNCHED in os.environ else LAUNCHER
+    taken = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
 
 
 def _call(target: str, argument: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from backend.analysis.experts import dense_twin, gflops_by_run, reports_of
 from backend.analysis.findings import other_findings
-from backend.analysis.report import comparison, outlook, run, study
+from backend.analysis.report import comparison, outlook, run, study, trials
 from backend.analysis.report.blocks import Document, Drawing
 from backend.analysis.report.conclusions import Remark
 from backend.analysis.report.course import course_of
@@ -188,7 +188,9 @@ def _curves_of_run(training: Training) -> list[Drawing]:
 def _curves_of_study(store: RunStore, of: StudyRecord) -> list[Drawing]:
     from backend.analysis.report import curves  # noqa: PLC0415 (matplotlib is slow to import)
 
-    best = study.completed(of)[: curves.MOST_TRIALS]
+    done = trials.completed(of)
+    chosen = [trial for trial in done if trial.number in of.front]
+    best = (chosen + [trial for trial in done if trial not in chosen])[: curves.MOST_TRIALS]
     found = store.series([trial.run for trial in best if trial.run], [of.metric])
     series = {trial.number: found.get((trial.run, of.metric)) for trial in best}
     return curves.of_study(of, {number: one for number, one in series.items() if one})

@@ -239,9 +239,10 @@ def _stand_in(report: EvalReport) -> Checkpoint:
 
 
 def _selection(store: RunStore, run: Run) -> Selection | None:
-    """Was this run picked as the best of a study?"""
+    """Was this run picked by a study, as its best or as one of its Pareto front?"""
     study = next((s for s in store.studies() if s.name == run.study), None)
-    if study is None or study.best is None or study.best != run.trial:
+    if study is None or run.trial not in study.picked:
         return None
     valued = sum(trial.value is not None for trial in study.trials)
-    return Selection(study=study.name, trials=valued, metric=study.metric)
+    metric = " and ".join(aim.metric for aim in study.aims)
+    return Selection(study=study.name, trials=valued, metric=metric)

@@ -42,6 +42,7 @@ from backend.core.trainer import Emit, EvalRequest, Exporter, ExportReport, Expo
 from backend.core.workdir import WorkDir, write_json
 from backend.hardware.attempts import LeftToNextError
 from backend.hardware.recovery import AGAIN
+from backend.processes import TO_STOP
 
 REQUESTS = "requests.json"
 REPORTS = "reports.json"
@@ -240,13 +241,17 @@ def resolve(name: str) -> object:
 
 
 def _enter(work: WorkDir) -> None:
-    """Own output file, no Ctrl-C of the terminal's, and no life after the parent's."""
+    """Own output file, deaf to Ctrl-C and to a cluster's signals, which the parent hears, and no
+    life after the parent's."""
     log = os.open(work.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     sys.stdout.flush()
     sys.stderr.flush()
     os.dup2(log, 1)
     os.dup2(log, 2)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in TO_STOP:  # handled, not ignored: what this process starts does not inherit it
+        signal.signal(number, lambda number, frame: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_STOP)
     if sys.platform == "linux":  # loaders' processes would else import the training stack anew
         set_start_method("fork", force=True)
     parent = parent_process()

@@ -1,7 +1,8 @@
 """How often do the rules cry wolf, and how often do they name the cause?
 
 1. Simulated sound trainings (12 to 120 evaluations, 0.5 to 4 % noise, late metrics, validation
-   noise that grows), each judged at 12 points of its course: false alarms per rule.
+   noise that grows; a fourth as many trackers), each judged at 12 points of its course: false
+   alarms per rule.
 2. The healthy bank: real runs of every trainer, judged at every evaluation.
 3. Simulated faults: how often the rule fires, and how often the headline of the diagnosis is its
    root cause; the same with two faults at once. Faults in real trainings are tests
@@ -21,7 +22,9 @@ from backend.analysis.diagnostics.engine import diagnose
 from backend.analysis.diagnostics.evidence import Evidence
 from backend.analysis.diagnostics.rules import RULES
 from backend.core.diagnosis import DiagnosticFinding
+from tests.support.evidence_made import Made
 from tests.support.healthy_bank import Banked, bank
+from tests.support.simulated_trackers import TRACK_FAULTS, sound_tracker
 from tests.support.simulated_trainings import FAULTS, PREFIXES, pairs, sound, with_pair
 
 GRAVE = ("stop", "error")
@@ -54,11 +57,12 @@ def main() -> None:
     both = [(root, other, n) for root, other in pairs() for n in range(3)]
     with ProcessPoolExecutor(options.jobs) as workers:
         simulated = [*workers.map(judge_sound, range(options.runs), chunksize=10)]
+        simulated += workers.map(judge_tracker, range(options.runs // 4), chunksize=10)
         real = [*workers.map(judge_real, bank())]
         found = {
             rule.id: [*workers.map(judge_fault, [rule.id] * options.faulty, numbers)]
             for rule in RULES
-            if rule.id in {*FAULTS, *SYMPTOMS, *STATES}
+            if rule.id in {*FAULTS, *TRACK_FAULTS, *SYMPTOMS, *STATES}
         }
         paired = [*workers.map(judge_pair, *zip(*both, strict=True))]
     print("\n".join(rule_table(found, simulated, real)))
@@ -70,7 +74,15 @@ def main() -> None:
 
 def judge_sound(seed: int) -> Alarms:
     """A sound run at 12 points of its course."""
-    made = sound(seed)
+    return judge_made(sound(seed))
+
+
+def judge_tracker(seed: int) -> Alarms:
+    """The same of a tracker."""
+    return judge_made(sound_tracker(seed))
+
+
+def judge_made(made: Made) -> Alarms:
     steps = [made.steps[round(p * len(made.steps) / PREFIXES) - 1] for p in range(1, PREFIXES + 1)]
     return alarms(made.evidence(), sorted(set(steps)))
 
@@ -95,6 +107,8 @@ def alarms(evidence: Evidence, steps: Iterable[int]) -> Alarms:
 
 def judge_fault(rule: str, number: int) -> Found:
     """A run with the rule's fault, or a sound one where that is what the rule tells of."""
+    if rule in TRACK_FAULTS:
+        return named(TRACK_FAULTS[rule](number).evidence(), rule)
     generator, made = np.random.default_rng([1, number]), sound(10_000 + number)
     if rule == "B17":
         made = made.first(round(EARLY * len(made.steps)))

@@ -306,8 +306,11 @@ def trial_rows(study: StudyRecord, runs: Sequence[Run]) -> list[Row]:
             "value": trial.value,
             "value_text": number(trial.value),
             "best": trial.number == study.best,
+            "front": "front" if trial.number in study.front else "",
             "duration": seconds,
             "duration_text": duration(seconds),
         }
+        for at, value in enumerate(trial.values[1:], start=1):
+            row |= {f"value{at}": value, f"value{at}_text": number(value)}
         rows.append(row | {f"p.{name}": value for name, value in trial.params.items()})
     return rows

@@ -49,6 +49,12 @@ def best_trial(study: StudyRecord) -> TrialRecord | None:
     return next((t for t in study.trials if t.number == study.best), None)
 
 
+def front_trials(study: StudyRecord) -> list[TrialRecord]:
+    """The trials on the Pareto front, in the order of the study; empty with one objective."""
+    by_number = {trial.number: trial for trial in study.trials}
+    return [by_number[number] for number in study.front]
+
+
 def best_so_far(study: StudyRecord) -> tuple[list[int], list[float]]:
     """Trial numbers and the best value after each, drawn to the last trial."""
     better = max if study.direction == "maximize" else min
@@ -66,11 +72,11 @@ def best_so_far(study: StudyRecord) -> tuple[list[int], list[float]]:
 
 
 def roles(study: StudyRecord) -> Roles:
-    """Found by the last part of the parameter's name."""
+    """Found by the last part of the parameter's name; ``lr.all`` is the rate of all."""
     names = parameter_names(study)
 
     def ending(*ends: str) -> str | None:
-        hits = [n for n in names for end in ends if n.split(".")[-1] == end]
+        hits = [n for n in names for end in ends if n.removesuffix(".all").split(".")[-1] == end]
         return max(hits, key=len) if hits else None
 
     return Roles(ending("lr0", "lr", "learning_rate"), ending("strategy"), ending("layer_decay"))
@@ -82,8 +88,9 @@ def parameter_names(study: StudyRecord) -> list[str]:
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """The last part of each dotted name, or all of it where that is ambiguous."""
-    ends = [name.split(".")[-1] for name in names]
+    """The last part of each dotted name (``lr`` of ``lr.all``), or all of it where that is
+    ambiguous."""
+    ends = [name.removesuffix(".all").split(".")[-1] for name in names]
     return [e if ends.count(e) == 1 else n for n, e in zip(names, ends, strict=True)]
 
 

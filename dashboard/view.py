@@ -19,7 +19,8 @@ class View:
     """``runs`` are selected on every page; the rest belongs to the page that shows it.
 
     ``smooth`` is the weight of the moving average, 0 (off) to 0.99. ``step`` and ``other_step``
-    are a validation's step or ``final``, and empty for the last there is.
+    are a validation's step or ``final``, and empty for the last there is. ``sequence`` is
+    ``target/name`` or ``source/name``, ``frame`` the number of a frame of it.
     """
 
     runs: tuple[str, ...] = ()
@@ -39,6 +40,8 @@ class View:
     loss: Loss = "total"
     other: str = ""
     other_step: str = ""
+    sequence: str = ""
+    frame: str = ""
 
     @classmethod
     def parse(cls, search: str | None) -> Self:
@@ -62,6 +65,8 @@ class View:
             loss=cast(Loss, _one_of(query.get("loss"), get_args(Loss))),
             other=query.get("other", ""),
             other_step=query.get("other_step", ""),
+            sequence=query.get("sequence", ""),
+            frame=query.get("frame", ""),
         )
 
     def search(self) -> str:
@@ -84,6 +89,8 @@ class View:
             "loss": "" if self.loss == "total" else self.loss,
             "other": self.other,
             "other_step": self.other_step,
+            "sequence": self.sequence,
+            "frame": self.frame,
         }
         pairs = [f"{key}={quote(text, safe=',/')}" for key, text in texts.items() if text]
         return "?" + "&".join(pairs) if pairs else ""

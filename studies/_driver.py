@@ -2,7 +2,7 @@
 
 import multiprocessing
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import optuna
@@ -64,9 +64,9 @@ class Driver:
 
     def _loop(self) -> None:
         while (trial := self._ask()) is not None:
-            state, value, error = TrialState.FAIL, None, None
+            state, values, error = TrialState.FAIL, None, None
             try:
-                value = self._objective(trial)
+                values = self._objective(trial)
                 state = TrialState.COMPLETE
             except optuna.TrialPruned:
                 state = TrialState.PRUNED
@@ -76,7 +76,7 @@ class Driver:
                 self._fatal = str(fatal) or type(fatal).__name__
                 raise
             finally:
-                self._tell(trial, state, value, error)
+                self._tell(trial, state, values, error)
 
     def _ask(self) -> optuna.Trial | None:
         with self._lock:
@@ -105,12 +105,12 @@ class Driver:
         )
 
     def _tell(
-        self, trial: optuna.Trial, state: TrialState, value: float | None,
+        self, trial: optuna.Trial, state: TrialState, values: Sequence[float] | None,
         error: TrainingError | None,
     ) -> None:  # fmt: skip
         with self._lock:
             self._running -= 1
-            told = self._study.tell(trial, value, state=state)
+            told = self._study.tell(trial, values, state=state)
             if isinstance(error, TrialInterruptedError | TrialRefusedError):
                 _storage.retry(self._study, told)
             self._failures = self._failures + 1 if state is TrialState.FAIL else 0

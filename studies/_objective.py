@@ -1,4 +1,4 @@
-"""One trial: suggestions to overrides, a run, and a value."""
+"""One trial: suggestions to overrides, a run, and what it reached."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ from studies import _storage
 from studies._findings import Doctor, curable
 from studies._interrupt import Interrupt
 from studies._pruning import PruningSink
+from studies._reached import CheckpointSink
 from studies._spec import Params, StudySpec
 
 Watch = Callable[[int, dict[str, object], WorkDir], Sequence[EventSink]]
@@ -65,8 +66,9 @@ class TrialHopelessError(TrialRefusedError):
 
 @dataclass(frozen=True)
 class Objective:
-    """Trains one trial and returns the best value of the study's metric.
+    """Trains one trial and returns its value of each objective.
 
+    Of one objective that is the best value seen; of several those of the best checkpoint.
     Raises TrialPruned, TrialInterruptedError, TrialRefusedError, or TrainingError with the
     training's own reason.
     """
@@ -76,25 +78,25 @@ class Objective:
     spec: StudySpec
     base: TrainConfig
     trainer: TrainerSpec
-    metric: str
+    metrics: tuple[str, ...]
     workers: launch.Workers
     interrupt: Interrupt
     catalog: Catalog = field(default_factory=lambda: CATALOG)
     watch: Watch = no_watch
     started: Callable[[], None] = lambda: None
 
-    def __call__(self, trial: optuna.Trial) -> float:
+    def __call__(self, trial: optuna.Trial) -> tuple[float, ...]:
         overrides = self.spec.suggest(trial, self.trainer, self.base)
         config = self.base.replace({**overrides, "name": f"{self.study}/{trial.number}"})
         config = kept(config, self.trainer, flatten(overrides))
         tags = {"study": self.study, "trial": str(trial.number)}
         work = launch.prepare(self.home, config, self.trainer, tags=tags, parent=self.study)
-        pruning, doctor = PruningSink(trial, self.metric, work), Doctor()
+        reached, doctor = self._reader(trial, work), Doctor()
 
         def sinks() -> list[EventSink]:
             looking_on = self.watch(trial.number, overrides, work)
             return [
-                pruning,
+                reached,
                 doctor,
                 *looking_on,
                 *keepers(self.home, work),
@@ -115,9 +117,15 @@ class Objective:
             trial.set_user_attr("note", finished.reason[:500])
             error = TrialInterruptedError if finished.interrupted else TrainingError
             raise error(f"trial {trial.number}: {finished.reason}")
-        if pruning.best is None:
-            raise TrainingError(f"trial {trial.number} never reported {self.metric}")
-        return pruning.best
+        if reached.values is None:
+            missing = " and ".join(reached.missing)
+            raise TrainingError(f"trial {trial.number} never reported {missing}")
+        return reached.values
+
+    def _reader(self, trial: optuna.Trial, work: WorkDir) -> PruningSink | CheckpointSink:
+        if len(self.metrics) > 1:
+            return CheckpointSink(trial, self.metrics)
+        return PruningSink(trial, self.metrics[0], work)
 
     def _diagnose(
         self, trial: optuna.Trial, doctor: Doctor, finished: RunFinished, overrides: Params

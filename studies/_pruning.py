@@ -22,6 +22,16 @@ class PruningSink:
         self._sign = 1 if trial.study.direction == optuna.study.StudyDirection.MAXIMIZE else -1
         self.best: float | None = None
 
+    @property
+    def values(self) -> tuple[float] | None:
+        """The trial's value; None if there was none."""
+        return None if self.best is None else (self.best,)
+
+    @property
+    def missing(self) -> list[str]:
+        """The metric, if it was never reported."""
+        return [self._metric] if self.best is None else []
+
     def receive(self, envelope: Envelope) -> None:
         event = envelope.event
         if not isinstance(event, MetricsLogged) or self._metric not in event.metrics:

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from backend import launch
 from backend.catalog import CATALOG, Catalog, load_config, spec_of
 from backend.config.schema import TrainConfig
 from backend.core.errors import ConfigError, StudyError
-from backend.core.records import StudyRecord, TrialRecord
+from backend.core.records import StudyObjective, StudyRecord, TrialRecord
 from backend.tracking.home import Home
 from studies import _storage
 from studies._driver import COUNTED, Driver
@@ -56,37 +55,40 @@ def run_study(run: StudyRun, workers: launch.Workers | None = None) -> StudyReco
     """
     run.spec.check(run.base)
     trainer = spec_of(run.base.kind, "config", run.catalog)
-    metric = run.spec.metric or trainer.headline
+    objectives = run.spec.objectives(trainer)
+    metrics = tuple(objective.metric for objective in objectives)
     run.home.prepare()
     launch.reap(run.home)
     study = _storage.open_study(
-        run.home, run.name, run.spec.direction, run.spec.seed, run.spec.startup_trials,
-        round(run.spec.warmup * run.base.epochs),
+        run.home, run.name, [objective.direction for objective in objectives], run.spec.seed,
+        run.spec.startup_trials, round(run.spec.warmup * run.base.epochs),
     )  # fmt: skip
 
     one_at_a_time = threading.Lock()
 
     def show() -> None:
         with one_at_a_time:
-            _project(run, study, metric)
+            _project(run, study)
 
     with _storage.storage_errors(run.home):
-        _declare(study, run, metric)
+        _declare(study, run, metrics)
         _storage.reclaim(run.home, study)
         objective = Objective(
             home=run.home, study=run.name, spec=run.spec, base=run.base, trainer=trainer,
-            metric=metric, workers=workers or launch.Workers(trainer.preload),
+            metrics=metrics, workers=workers or launch.Workers(trainer.preload),
             interrupt=Interrupt(), catalog=run.catalog, watch=run.watch,
             started=show,
         )  # fmt: skip
         driver = Driver(study, objective, run.trials, show)
         driver.run(run.concurrent)
-        return record(study, metric)
+        return record(study)
 
 
-def _declare(study: optuna.Study, run: StudyRun, metric: str) -> None:
+def _declare(study: optuna.Study, run: StudyRun, metrics: tuple[str, ...]) -> None:
     """Remember what the study measures and queue its first trials, once."""
-    stored = study.user_attrs.get("metric", metric)
+    metric = ", ".join(metrics)
+    known = _storage.METRIC in study.user_attrs
+    stored = ", ".join(_storage.metrics_of(study)) if known else metric
     if stored != metric:
         raise StudyError(
             f"study '{run.name}' is stored with metric '{stored}', not '{metric}'; run it under "
@@ -107,7 +109,9 @@ def _declare(study: optuna.Study, run: StudyRun, metric: str) -> None:
     if run.spec.listed:
         _declare_list(study, run)
     if not study.trials:
-        study.set_user_attr("metric", metric)
+        study.set_user_attr(_storage.METRIC, metrics[0])
+        if len(metrics) > 1:
+            study.set_user_attr(_storage.METRICS, metrics)
         study.set_user_attr("description", run.spec.description)
         for params in run.spec.first(run.base):
             study.enqueue_trial(params)
@@ -125,43 +129,69 @@ def _declare_list(study: optuna.Study, run: StudyRun) -> None:
     study.set_user_attr("listed", listed)
 
 
-def _project(run: StudyRun, study: optuna.Study, metric: str) -> None:
+def _project(run: StudyRun, study: optuna.Study) -> None:
     from backend.tracking.writer import log_study  # noqa: PLC0415 (MLflow takes seconds to import)
 
-    log_study(run.home, record(study, metric))
+    log_study(run.home, record(study))
 
 
-def record(study: optuna.Study, metric: str) -> StudyRecord:
+def record(study: optuna.Study) -> StudyRecord:
     """A study as the dashboard reads it."""
     trials = study.get_trials(deepcopy=False)
     complete = any(trial.state is TrialState.COMPLETE for trial in trials)
+    objectives = _objectives(study, [t for t in trials if t.state in COUNTED])
+    several = len(objectives) > 1
     return StudyRecord(
         name=study.study_name,
-        metric=metric,
-        direction="maximize" if study.direction is StudyDirection.MAXIMIZE else "minimize",
+        metric=objectives[0].metric,
+        direction=objectives[0].direction,
         target=int(study.user_attrs.get("target", len(trials))),
         trials=tuple(_trial(study, trial) for trial in trials),
-        importances=_importances(study, [t for t in trials if t.state in COUNTED]),
-        best=study.best_trial.number if complete else None,
+        importances=objectives[0].importances,
+        best=study.best_trial.number if complete and not several else None,
         description=str(study.user_attrs.get("description", "")),
+        objectives=objectives if several else (),
+        front=_front(study) if several else (),
     )
 
 
-def _value(study: optuna.Study, trial: FrozenTrial) -> float | None:
-    """A trial's value; for an unfinished one the best that it reached, if any."""
+def _objectives(study: optuna.Study, counted: list[FrozenTrial]) -> tuple[StudyObjective, ...]:
+    stored = zip(_storage.metrics_of(study), _storage.directions_of(study), strict=True)
+    return tuple(
+        StudyObjective(
+            metric=metric, direction=direction, importances=_importances(study, counted, at)
+        )
+        for at, (metric, direction) in enumerate(stored)
+    )
+
+
+def _front(study: optuna.Study) -> tuple[int, ...]:
+    """The trials that no other one dominates, the best in the first objective first."""
+    sign = -1 if _storage.directions_of(study)[0] == "maximize" else 1
+    ranked = sorted((sign * t.values[0], t.number) for t in study.best_trials)
+    return tuple(number for _, number in ranked)
+
+
+def _values(study: optuna.Study, trial: FrozenTrial) -> tuple[float, ...]:
+    """A trial's value of each objective; of an unfinished one what it reached, if anything."""
     if trial.state is TrialState.COMPLETE:
-        return trial.value
-    best_of = max if study.direction is StudyDirection.MAXIMIZE else min
-    return best_of(trial.intermediate_values.values(), default=None)
+        return tuple(trial.values)
+    if len(study.directions) > 1:
+        return tuple(trial.user_attrs.get(_storage.REACHED, ()))
+    seen = trial.intermediate_values.values()
+    best_of = max if _storage.directions_of(study) == ["maximize"] else min
+    return (best_of(seen),) if seen else ()
 
 
 def _trial(study: optuna.Study, trial: FrozenTrial) -> TrialRecord:
     names = {TrialState.FAIL: "failed", TrialState.COMPLETE: "complete"}
+    values = _values(study, trial)
     return TrialRecord.model_validate(
         {
             "number": trial.number,
             "state": names.get(trial.state, trial.state.name.lower()),
-            "value": _value(study, trial),
+            "value": next(iter(values), None),
+            "values": values if len(study.directions) > 1 else (),
             "params": trial.params or trial.system_attrs.get("fixed_params", {}),
             "run": str(trial.user_attrs.get(_storage.RUN, "")),
             "started": trial.datetime_start.timestamp() if trial.datetime_start else None,
@@ -172,20 +202,23 @@ def _trial(study: optuna.Study, trial: FrozenTrial) -> TrialRecord:
     )
 
 
-def _importances(study: optuna.Study, trials: list[FrozenTrial]) -> dict[str, float] | None:
-    """fANOVA (Hutter et al. 2014) over completed and pruned trials; None while undefined.
+def _importances(
+    study: optuna.Study, trials: list[FrozenTrial], at: int
+) -> dict[str, float] | None:
+    """fANOVA (Hutter et al. 2014) of the objective at place ``at``; None while undefined.
 
-    A pruned trial counts with the best value it reached: leaving it out would hide just the
-    choices that do worst. Parameters that not every trial has are left out.
+    Completed and pruned trials count, a pruned one with the best value that it reached: leaving
+    it out would hide just the choices that do worst. Parameters that not every trial has are
+    left out.
     """
-    seen = [(trial, value) for trial in trials if (value := _value(study, trial)) is not None]
+    seen = [(trial, values[at]) for trial in trials if (values := _values(study, trial))]
     if len(seen) < MIN_FOR_IMPORTANCE or len({value for _, value in seen}) < 2:
         return None
     common = set.intersection(*(set(trial.params) for trial, _ in seen))
     varied = [p for p in sorted(common) if len({trial.params[p] for trial, _ in seen}) > 1]
     if not varied:
         return None
-    copied = optuna.create_study(direction=study.direction)
+    copied = optuna.create_study(direction=study.directions[at])
     for trial, value in seen:
         copied.add_trial(
             create_trial(

@@ -13,8 +13,11 @@ from optuna.trial import FixedTrial
 import studies
 from backend.config.schema import TrainConfig
 from backend.core.errors import StudyError
-from backend.core.records import Direction
+from backend.core.records import Direction, StudyObjective
 from backend.core.trainer import TrainerSpec
+
+SOURCE = "source/"
+"""Begins the keys of what is measured on the data of ``TrainConfig.source``."""
 
 Params = dict[str, object]
 Suggest = Callable[[optuna.Trial, TrainerSpec, TrainConfig], Params]
@@ -31,7 +34,9 @@ class StudySpec:
 
     ``suggest`` draws from an Optuna trial and returns dotted overrides of the base config; it
     does not train, log or read files. ``metric`` is an event key, empty for the trainer's
-    headline. ``first`` gives parameter sets tried before the sampler chooses: the plain recipe
+    headline. ``also`` are further objectives: the study then looks for the trials that no other
+    one dominates (Pareto), and Optuna, which prunes by one objective only, prunes none.
+    ``first`` gives parameter sets tried before the sampler chooses: the plain recipe
     comes first, because later comparisons take trial 0 as their baseline. ``trials`` counts
     completed and pruned ones. No trial is pruned before ``warmup`` of its epochs, a share, nor
     before ``startup_trials`` trials were drawn at random. ``trainers`` are the kinds that have
@@ -43,6 +48,7 @@ class StudySpec:
     suggest: Suggest
     metric: str = ""
     direction: Direction = "maximize"
+    also: tuple[StudyObjective, ...] = ()
     trials: int = 12
     first: Callable[[TrainConfig], tuple[Params, ...]] = nothing_first
     seed: int = 0
@@ -56,12 +62,24 @@ class StudySpec:
         """How many trials it takes if nobody says otherwise."""
         return len(self.first(base)) if self.listed else self.trials
 
+    def objectives(self, trainer: TrainerSpec) -> tuple[StudyObjective, ...]:
+        """What trials are judged by; the first is the one that they are listed by."""
+        metric = self.metric or trainer.headline
+        return (StudyObjective(metric=metric, direction=self.direction), *self.also)
+
     def check(self, base: TrainConfig) -> None:
-        """Raise StudyError if the config does not have what is searched."""
+        """Raise StudyError if the config lacks what is searched or what an objective needs."""
         if self.trainers and base.kind not in self.trainers:
             raise StudyError(
                 f"study '{self.name}' searches what only {' and '.join(self.trainers)} has, and "
                 f"the config is of kind '{base.kind}'; name another with --config"
+            )
+        unmeasured = [o.metric for o in self.also if o.metric.startswith(SOURCE)]
+        if unmeasured and base.source is None:
+            raise StudyError(
+                f"study '{self.name}' also judges trials by {' and '.join(unmeasured)}, which is "
+                "measured on the source domain, and the config has no 'source'; name its data "
+                "with --set source=PATH"
             )
         self.first(base)  # it refuses a config with nothing to search
 
@@ -96,12 +114,13 @@ def learning_rates(base: TrainConfig) -> dict[str, float]:
 
 def suggest_rates(trial: optuna.Trial, base: TrainConfig) -> Params:
     """Each rate from an eighth of the config's to eight times it."""
-    return {
-        key: trial.suggest_float(
-            key, rate / RATE_SPAN, max(rate, min(rate * RATE_SPAN, HIGHEST_RATE)), log=True
-        )
-        for key, rate in learning_rates(base).items()
-    }
+    return {key: suggest_rate(trial, key, rate) for key, rate in learning_rates(base).items()}
+
+
+def suggest_rate(trial: optuna.Trial, key: str, rate: float) -> float:
+    """From an eighth of a rate to eight times it."""
+    highest = max(rate, min(rate * RATE_SPAN, HIGHEST_RATE))
+    return trial.suggest_float(key, rate / RATE_SPAN, highest, log=True)
 
 
 def find(name: str) -> StudySpec:

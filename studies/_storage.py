@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 import optuna
@@ -21,6 +21,8 @@ SQLITE_TIMEOUT_SECONDS = 60
 RUN = "run"
 FINDING = "finding"
 CAUSE = "cause"
+REACHED = "reached"
+METRIC, METRICS = "metric", "metrics"
 
 
 @contextmanager
@@ -43,9 +45,10 @@ def storage_errors(home: Home) -> Iterator[None]:
 
 
 def open_study(
-    home: Home, name: str, direction: Direction, seed: int, startup_trials: int, warmup_epochs: int
-) -> optuna.Study:
-    """Open or create a study. Raises StudyError if it is stored with another direction.
+    home: Home, name: str, directions: Sequence[Direction], seed: int, startup_trials: int,
+    warmup_epochs: int,
+) -> optuna.Study:  # fmt: skip
+    """Open or create a study. Raises StudyError if it is stored with other directions.
 
     The sampler is seeded by the seed and the number of trials so far: the same launch draws
     the same trials, a continued one does not repeat them.
@@ -57,13 +60,13 @@ def open_study(
             home.optuna_url, engine_kwargs={"connect_args": {"timeout": SQLITE_TIMEOUT_SECONDS}}
         )
         study = optuna.create_study(
-            storage=storage, study_name=name, direction=direction, load_if_exists=True
+            storage=storage, study_name=name, directions=directions, load_if_exists=True
         )
-        stored = study.direction.name.lower()
-        if stored != direction:
+        stored, wanted = ", ".join(directions_of(study)), ", ".join(directions)
+        if stored != wanted:
             raise StudyError(
                 f"study '{name}' is stored with direction '{stored}', but its file says "
-                f"'{direction}'; run it under another --name"
+                f"'{wanted}'; run it under another --name"
             )
         study.sampler = optuna.samplers.TPESampler(
             seed=seed + len(study.trials), n_startup_trials=startup_trials, multivariate=False
@@ -72,6 +75,18 @@ def open_study(
             n_startup_trials=startup_trials - 1, n_warmup_steps=warmup_epochs
         )
     return study
+
+
+def directions_of(study: optuna.Study) -> list[Direction]:
+    """Of each objective."""
+    up = optuna.study.StudyDirection.MAXIMIZE
+    return ["maximize" if direction is up else "minimize" for direction in study.directions]
+
+
+def metrics_of(study: optuna.Study) -> list[str]:
+    """Of each objective; empty names for a study that was stored by others."""
+    stored: list[str] = study.user_attrs.get(METRICS) or [study.user_attrs.get(METRIC, "")]
+    return (stored + [""] * len(study.directions))[: len(study.directions)]
 
 
 def _refuse_foreign(home: Home) -> None:

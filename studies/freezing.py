@@ -8,7 +8,7 @@ from studies._spec import Params, StudySpec, learning_rates, suggest_rates
 
 DECAY = "optimizer.layer_decay"
 LAYER_DECAY = (None, 0.5, 0.65, 0.8)
-HEADS_ONLY = {"mdfed": "encoder+gru"}
+HEADS_ONLY = {"mdfed": "encoder+gru", "motrv2": "moderate"}
 """Where the strategy that trains the heads only is not called ``head-only``."""
 
 

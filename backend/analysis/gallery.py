@@ -3,7 +3,7 @@
 Each model is drawn where its precision, recall and F1 are taken, so that the picture shows what
 the numbers count. Ground truth is white. A detection of its class that overlaps it enough is
 green, any other is red; each truth is given to the surest detection that claims it. What was
-missed is yellow.
+missed is yellow. Sequences are drawn by ``track_gallery``.
 """
 
 import math
@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
+from backend.analysis import track_gallery
 from backend.analysis.reports import evidence_of
 from backend.core.comparisons import DataComparison, UnitDelta
 from backend.core.records import EvalReport
@@ -58,6 +59,9 @@ def pairs(data: DataComparison, most: int = 12) -> Iterator[Pair]:
     Half of them from either end of ``data.per_unit``. Nothing for a task without images, for
     evaluations whose files are gone, or for images that are not known.
     """
+    if data.baseline_report.task == "tracking":
+        for unit, image in track_gallery.sheets(data, _ends(data.per_unit, most)):
+            yield Pair(unit, image)
     reports = (data.baseline_report, data.candidate_report)
     if data.baseline_report.task != "detection" or not data.per_unit:
         return

@@ -15,34 +15,42 @@ from backend.core.trainer import Track
 SMALLEST, LARGEST = 480, 640
 """Pixels of a drawn frame's long edge: small ones are enlarged in whole steps, to be readable."""
 GAP, HEAD = 8, 24
-PAPER, INK = "#16181d", "#e6e8eb"
+PAPER, INK, TRUTH = "#16181d", "#e6e8eb", "#ffffff"
 _TEXT, _EDGE = 12, 2
 _TURN = (math.sqrt(5) - 1) / 2  # of the colour circle from one identity to the next
 
 
 @dataclass(frozen=True)
 class Side:
-    """One model's title and what it tracked in one frame."""
+    """One model's title, what it tracked in one frame, and the truth to draw below it."""
 
     title: str
     tracks: Sequence[Track]
+    truth: Sequence[Track] = ()
 
 
 def side_by_side(photo: Image.Image, sides: Sequence[Side], counter: str) -> Image.Image:
     """The frame once for each side, with title and counter above; even width and height."""
+    drawn = panels(photo, sides)
+    width, height = drawn[0].size
+    whole = (len(sides) * (width + GAP) - GAP, height + HEAD)
+    sheet = Image.new("RGB", (whole[0] + whole[0] % 2, whole[1] + whole[1] % 2), PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    for number, (side, panel) in enumerate(zip(sides, drawn, strict=True)):
+        left = number * (width + GAP)
+        sheet.paste(panel, (left, HEAD))
+        pen.text((left + 4, 3), side.title, fill=INK, font=font)
+        pen.text((left + width - 4, 3), counter, fill=INK, font=font, anchor="ra")
+    return sheet
+
+
+def panels(photo: Image.Image, sides: Sequence[Side]) -> list[Image.Image]:
+    """The frame once for each side, all of one size, without titles."""
     scale = _scale(max(photo.size))
     width, height = (max(1, round(edge * scale)) for edge in photo.size)
     kind = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
     plain = photo.convert("RGB").resize((width, height), kind)
-    whole = (len(sides) * (width + GAP) - GAP, height + HEAD)
-    sheet = Image.new("RGB", (whole[0] + whole[0] % 2, whole[1] + whole[1] % 2), PAPER)
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    for number, side in enumerate(sides):
-        left = number * (width + GAP)
-        sheet.paste(_drawn(plain, side.tracks, scale), (left, HEAD))
-        pen.text((left + 4, 3), side.title, fill=INK, font=font)
-        pen.text((left + width - 4, 3), counter, fill=INK, font=font, anchor="ra")
-    return sheet
+    return [_drawn(plain, side, scale) for side in sides]
 
 
 def colour(identity: int) -> tuple[int, int, int]:
@@ -55,18 +63,15 @@ def _scale(long: int) -> float:
     return float(math.ceil(SMALLEST / long)) if long < SMALLEST else min(1.0, LARGEST / long)
 
 
-def _drawn(photo: Image.Image, tracks: Sequence[Track], scale: float) -> Image.Image:
-    """Boxes first, then names, those of nearer objects on top."""
+def _drawn(photo: Image.Image, side: Side, scale: float) -> Image.Image:
+    """The truth's boxes, then those found, then names, those of nearer objects on top."""
     sheet = photo.copy()
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT)
-    order = sorted(tracks, key=lambda track: track.box[1] + track.box[3])
+    order = sorted(side.tracks, key=lambda track: track.box[1] + track.box[3])
+    for track in side.truth:
+        pen.rectangle(_corners(track, scale, sheet), outline=TRUTH, width=3)
     for track in order:
-        x, y, w, h = track.box
-        corners = (
-            _near((x * scale, y * scale), sheet),
-            _near(((x + w) * scale, (y + h) * scale), sheet),
-        )
-        pen.rectangle(corners, outline=colour(track.id), width=2)
+        pen.rectangle(_corners(track, scale, sheet), outline=colour(track.id), width=2)
     for track in order:
         x, y = _near((track.box[0] * scale, track.box[1] * scale), sheet)
         text = f"{track.id} {track.label}"
@@ -75,6 +80,16 @@ def _drawn(photo: Image.Image, tracks: Sequence[Track], scale: float) -> Image.I
         pen.rectangle(_grown(pen.textbbox(place, text, font=font)), fill=colour(track.id))
         pen.text(place, text, fill="black", font=font)
     return sheet
+
+
+def _corners(
+    track: Track, scale: float, sheet: Image.Image
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    x, y, w, h = track.box
+    return (
+        _near((x * scale, y * scale), sheet),
+        _near(((x + w) * scale, (y + h) * scale), sheet),
+    )
 
 
 def _near(point: tuple[float, float], sheet: Image.Image) -> tuple[float, float]:

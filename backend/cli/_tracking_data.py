@@ -89,11 +89,12 @@ def _tables(splits: Sequence["TrackCensus"]) -> list[object]:
         table("boxes per class", ("class", *(one.split for one in splits)), classes), "",
     ]  # fmt: skip
     if any(one.fields for one in splits):
-        shown += [_proposals(splits), ""]
+        shown += [proposals_table(splits), ""]
     return shown
 
 
-def _proposals(splits: Sequence["TrackCensus"]) -> object:
+def proposals_table(splits: Sequence["TrackCensus"]) -> object:
+    """How many proposals there are, and how many boxes they cover."""
     columns = ("split", "fields", "proposals", "per frame", "frames without", "recall", "sampled")
     rows = [
         (one.split, one.fields, str(one.proposals), number(one.proposals_per_frame, 1),

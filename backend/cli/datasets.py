@@ -1,4 +1,4 @@
-"""assay dataset check | convert | paste."""
+"""assay dataset check | convert | detections | paste."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -124,6 +124,44 @@ def convert(
     for one in splits:
         show(*one.notes, *one.remarks)
     show(f"written: {written}")
+
+
+@app.command()
+def detections(
+    data: Annotated[Path, typer.Argument(help="A MOT folder.")],
+    out: Annotated[Path, typer.Option(help="The detection database to write, .json.")],
+    sources: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            metavar="FILE|FOLDER",
+            help="What a detector wrote; may be repeated; default: det/det.txt in DATA.",
+        ),
+    ] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="mot, coco or yolo; default: as it seems.")
+    ] = None,
+    annotations: Annotated[
+        list[Path] | None,
+        typer.Option(help="For COCO results: the file with their images, one for each --from."),
+    ] = None,
+    split: SplitOption = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="The detector's classes in its order; NAME=OURS renames one."),
+    ] = None,
+    min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out what is below.")] = 0.0,
+    scores: Annotated[
+        str, typer.Option(help="given, or sigmoid, range: for scores beyond 0 to 1.")
+    ] = "given",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a detection database from any detector's results; say how it covers the data."""
+    from backend.cli._detections import Asked, build
+
+    names = tuple(name for name in (classes or "").split(",") if name.strip())
+    asked = Asked(tuple(sources or [data]), form, tuple(annotations or ()), tuple(split or ()))
+    build(data, out, asked, (names, min_score, scores), as_json=as_json)
 
 
 @app.command()

@@ -15,6 +15,7 @@ class System(StrEnum):
     yolo = "yolo"
     moe = "moe"
     mdfed = "mdfed"
+    motrv2 = "motrv2"
 
 
 class Failure(StrEnum):
@@ -29,6 +30,7 @@ MODULES = {
     System.yolo: "studies._demo",
     System.moe: "studies._demo_moe",
     System.mdfed: "studies._demo_mdfed",
+    System.motrv2: "studies._demo_motrv2",
 }
 """In a room above this one, found by name."""
 
@@ -44,7 +46,8 @@ def demo(
         System,
         typer.Argument(
             help="yolo: search, compare, promote; moe: the experts of an RT-DETR; mdfed: why an "
-            "event spotter does not converge, and the cure."
+            "event spotter does not converge, and the cure; motrv2: a tracker from one class to "
+            "eight, and what it forgets."
         ),
     ] = System.yolo,
     data_only: Annotated[
@@ -59,7 +62,7 @@ def demo(
         ),
     ] = Failure.skeletons,
 ) -> None:
-    """Train, compare and promote on made data, in under ten minutes on two cores."""
+    """Train, compare and promote on made data, in about ten minutes on two cores."""
     demos = importlib.import_module(MODULES[system])
     home = home_of(context)
     if data_only:

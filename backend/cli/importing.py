@@ -137,6 +137,24 @@ def predictions(
     _conclude(take_in(home_of(context), [found], anew=new), as_json)
 
 
+@importing.command("motrv2-args")
+def motrv2_args(
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Arguments of MOTRv2's training, or its script."),
+    ],
+    out: Annotated[Path, typer.Option(help="The config to write, .yaml.")],
+    data: Annotated[
+        Path | None, typer.Option(help="The folder of MOT sequences, if the file is silent.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """A config from MOTRv2's arguments; says what is taken, left open and without effect."""
+    from backend.cli._motrv2_arguments import write_config
+
+    write_config(path, out, data, as_json=as_json)
+
+
 def epochs(
     context: typer.Context,
     run: Annotated[str, typer.Argument(help="A run's key or name.")],

@@ -99,7 +99,7 @@ def _sweep(
 def show_study(context: typer.Context, name: str, as_json: JsonOption = False) -> None:
     """The trials of a stored study, best first."""
     stored = studies("_storage").load_study(home_of(context), name)
-    record = studies("_run").record(stored, str(stored.user_attrs.get("metric", "")))
+    record = studies("_run").record(stored)
     if as_json:
         show(record.model_dump_json(indent=2))
     else:
@@ -138,7 +138,10 @@ def _called(key: str) -> str:
 
 
 def summary(record: "StudyRecord", gflops: "Mapping[str, float]") -> list[object]:
-    """The study as a table, best trial first, and what mattered."""
+    """The study as a table, best trial first, and what mattered.
+
+    With several objectives the Pareto front has a table of its own before the others.
+    """
     from backend.analysis.experts import against_dense
     from backend.analysis.findings import stopped_trials
 
@@ -147,23 +150,63 @@ def summary(record: "StudyRecord", gflops: "Mapping[str, float]") -> list[object
     def rank(trial: "TrialRecord") -> tuple[bool, float]:
         return (trial.state != "complete", sign * trial.value if trial.value is not None else 0.0)
 
+    ranked = sorted(record.trials, key=rank)
+    things = _tables(record, ranked, gflops) if not record.objectives else [
+        *_tables(record, [t for t in ranked if t.number in record.front], gflops, "Pareto front"),
+        *_front_note(record),
+        *_tables(record, [t for t in ranked if t.number not in record.front], gflops, "the rest"),
+    ]  # fmt: skip
+    things += [f"{said}." for said in (*stopped_trials(record), *against_dense(record, gflops))]
+    return [*things, *_importances(record)]
+
+
+def _tables(
+    record: "StudyRecord",
+    trials: "Sequence[TrialRecord]",
+    gflops: "Mapping[str, float]",
+    part: str = "",
+) -> list[object]:
+    """One table, or none for no trials of a part."""
+    if part and not trials:
+        return []
+    aims = record.aims
     costly = any(trial.run in gflops for trial in record.trials)
     rows = [
-        (str(t.number), t.state, number(t.value), *_cost(gflops.get(t.run), costly),
+        (str(t.number), t.state, *_values(t, len(aims)), *_cost(gflops.get(t.run), costly),
          describe(dict(t.params)), t.run)
-        for t in sorted(record.trials, key=rank)
+        for t in trials
     ]  # fmt: skip
-    things: list[object] = [
-        table(f"study {record.name}: {record.metric}, {record.direction}",
-              ("trial", "state", "value", *(["GFLOP"] if costly else []), "parameters", "run"),
-              rows),
-        *(f"{said}." for said in (*stopped_trials(record), *against_dense(record, gflops))),
-    ]  # fmt: skip
-    if record.importances:
-        shares = ", ".join(
-            f"{k} {v:.0%}" for k, v in sorted(record.importances.items(), key=lambda i: -i[1])
-        )
-        things.append(f"importance: {shares}")
+    judged = "; ".join(f"{aim.metric}, {aim.direction}" for aim in aims)
+    heads = [aim.metric for aim in aims] if record.objectives else ["value"]
+    title = f"study {record.name}{f', {part}' if part else ''}: {judged}"
+    columns = ("trial", "state", *heads, *(["GFLOP"] if costly else []), "parameters", "run")
+    return [table(title, columns, rows)]
+
+
+def _values(trial: "TrialRecord", count: int) -> tuple[str, ...]:
+    if count == 1:
+        return (number(trial.value),)
+    return tuple(map(number, trial.values)) or ("",) * count
+
+
+def _front_note(record: "StudyRecord") -> list[object]:
+    if not record.front:
+        return ["No trial has all values yet, so there is no front."]
+    first = record.metric
+    return [
+        f"No trial is better than one of the front in every objective; listed by {first}, best "
+        "first. Which one to take is your choice; two of them on data that no trial saw: assay "
+        "compare RUN RUN --split holdout."
+    ]
+
+
+def _importances(record: "StudyRecord") -> list[object]:
+    things: list[object] = []
+    for aim in record.aims:
+        ordered = sorted((aim.importances or {}).items(), key=lambda item: -item[1])
+        shares = ", ".join(f"{key} {share:.0%}" for key, share in ordered)
+        of = f" for {aim.metric}" if record.objectives else ""
+        things += [f"importance{of}: {shares}"] if shares else []
     return things
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from backend.tracking.home import Home
 
 STOPPED = 130
+STOPPED_BY_SIGNAL = 75
+"""Like EX_TEMPFAIL: the same job, started again with --resume, goes on."""
 A_WASTE = 6
 """A finding ended it; the same code as of ``assay diagnose``."""
 
@@ -93,6 +95,7 @@ def _run(home: "Home", work: "WorkDir", preload: tuple[str, ...]) -> None:
 def conclude(work: "WorkDir", finished: "RunFinished") -> None:
     """Say how a training ended; raise what it failed with."""
     from backend.core.errors import TrainingError
+    from backend.launch import BY_SIGNAL
 
     if finished.refused:
         raise TrainingError(finished.reason)
@@ -114,7 +117,8 @@ def conclude(work: "WorkDir", finished: "RunFinished") -> None:
         raise typer.Exit(A_WASTE)
     if finished.status == "stopped":
         show(again)
-        raise typer.Exit(STOPPED)
+        ended = finished.reason.startswith(BY_SIGNAL)
+        raise typer.Exit(STOPPED_BY_SIGNAL if ended else STOPPED)
 
 
 @trainers.command("list")

@@ -17,7 +17,8 @@ class TrainingPlan(Record):
     ``first_validation`` is None if the training ends before any was due. ``losses`` are the parts
     of the loss, ``loss`` apart, as they appear behind ``train/`` and ``val/``. ``loaders`` says
     how each split's loss is taken: split to what (``sampler``, ``reduction``, ``weights``) to how.
-    ``samples_per_epoch`` are those that an epoch trains on, made ones too.
+    ``samples_per_epoch`` are those that an epoch trains on, made ones too. In the first ``held``
+    steps only a part of what trains does (head warm-up).
     """
 
     steps: int
@@ -29,6 +30,7 @@ class TrainingPlan(Record):
     losses: tuple[str, ...] = ()
     loaders: dict[str, dict[str, str]] = Field(default_factory=dict)
     samples_per_epoch: int | None = None
+    held: int = 0
 
 
 class InputCensus(Record):

@@ -7,7 +7,7 @@ from pathlib import Path
 from backend.core.errors import ConfigError
 from backend.core.trainer import ExportRequest
 
-SUFFIXES = {"onnx": ".onnx", "ultralytics": ".pt"}
+SUFFIXES = {"onnx": ".onnx", "ultralytics": ".pt", "motrv2": ".pth"}
 """How a format's files are called."""
 
 

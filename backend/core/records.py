@@ -162,11 +162,13 @@ class PromotionDecision(Record):
 
 class TrialRecord(Record):
     """One Optuna trial; ``run`` is the key of its run. ``params`` as suggested. ``finding`` is the
-    rule and its title, if one ended it."""
+    rule and its title, if one ended it. ``values`` are those of all objectives if there are
+    several, at the same checkpoint; ``value`` is the first."""
 
     number: int
     state: Literal["running", "complete", "pruned", "failed", "waiting"]
     value: float | None
+    values: tuple[float, ...] = ()
     params: dict[str, float | int | str | bool | None]
     run: str = ""
     started: float | None = None
@@ -175,8 +177,21 @@ class TrialRecord(Record):
     finding: str = ""
 
 
+class StudyObjective(Record):
+    """A metric that a study searches by. ``importances`` is None until it is defined."""
+
+    metric: str
+    direction: Direction
+    importances: dict[str, float] | None = None
+
+
 class StudyRecord(Record):
-    """An Optuna study as projected for reading. ``importances`` is None until it is defined."""
+    """An Optuna study as projected for reading. ``importances`` is None until it is defined.
+
+    ``objectives`` are all of several ones; ``metric``, ``direction`` and ``importances`` are the
+    first's. Then no trial is the best: ``front`` are the completed trials that no other one
+    dominates (Pareto), the best in the first objective first.
+    """
 
     name: str
     metric: str
@@ -186,3 +201,18 @@ class StudyRecord(Record):
     importances: dict[str, float] | None = None
     best: int | None = None
     description: str = ""
+    objectives: tuple[StudyObjective, ...] = ()
+    front: tuple[int, ...] = ()
+
+    @property
+    def aims(self) -> tuple[StudyObjective, ...]:
+        """All objectives, also if there is only one."""
+        only = StudyObjective(
+            metric=self.metric, direction=self.direction, importances=self.importances
+        )
+        return self.objectives or (only,)
+
+    @property
+    def picked(self) -> tuple[int, ...]:
+        """The trials that the study chose from all: the best one, or those on the front."""
+        return self.front if self.best is None else (self.best,)

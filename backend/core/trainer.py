@@ -190,6 +190,7 @@ Role = Literal[
     "pose_dir",
     "stride",
     "threshold",
+    "train_new",
     "validation_interval",
     "validation_begin",
 ]

@@ -6,12 +6,15 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
+from backend.nn.finetune.weights import distinct
+
 
 class Ema:
     """An averaged copy of ``model``, in evaluation mode.
 
     At update n (from 0) the newest weights count ``max(momentum, 9 / (10 + n))``. Parameters
     and batch-norm statistics are averaged, whole numbers copied, ``still`` tensors left alone.
+    A tensor with two names moves once.
     """
 
     def __init__(self, model: nn.Module, momentum: float, still: Collection[str] = ()) -> None:
@@ -30,7 +33,7 @@ class Ema:
         own: list[Tensor] = []
         new: list[Tensor] = []
         theirs = model.state_dict()
-        for name, tensor in self.module.state_dict().items():
+        for name, tensor in distinct(self.module.state_dict()).items():
             if name in self._still:
                 continue
             if tensor.is_floating_point():

@@ -17,7 +17,10 @@ def needed(training: Training) -> Need:
 
     Recomputed activations (``checkpointing``) are counted as if they were kept.
     """
-    model, data, runner = training.model.cpu().train(), training.data, training.runner
+    model, data, runner = training.model.cpu(), training.data, training.runner
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(parameter.requires_grad and name not in training.parts.frozen)
+    model.train()
     own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
     kept: dict[int, int] = {}
 

@@ -33,7 +33,7 @@ from backend.runner.quiet import QuietRunner
 from backend.runner.recorder import Recorder
 from backend.runner.seeds import repeatable
 from backend.runner.session import Session
-from backend.runner.training import Training
+from backend.runner.training import Point, Training
 
 
 def fit(
@@ -80,11 +80,11 @@ def _fit(
         emit(event)
     if ranks.first:
         keeper.find(session.step)
-    if ranks.first and training.survey and not state:
-        emit(DataSurveyed(survey=training.survey()))
+    _look_at_data(training, emit, new=ranks.first and not state)
     asked = _run(session, before, emit, stop, keeper)
     emit(_report(session, "verified", before))
     best = keeper.relative(keeper.chosen.path) if keeper.chosen else None
+    _prove(session, emit, best)
     if asked and not session.over:
         return TrainOutcome(status="stopped", best=best, reason=asked)
     session.where.phase = "evaluation"
@@ -109,6 +109,22 @@ def _run(
     return border.asked
 
 
+def _look_at_data(training: Training, emit: Emit, new: bool) -> None:
+    """Tell what the data is, if the run is ``new``, then refuse what cannot be trained on."""
+    if new and training.survey:
+        emit(DataSurveyed(survey=training.survey()))
+    if training.refuse:
+        training.refuse()
+
+
+def _prove(session: Session, emit: Emit, best: str | None) -> None:
+    prove = session.training.prove
+    if prove is None or best is None or not session.ranks.first:
+        return
+    for event in prove(session.models, session.work_dir / best):
+        emit(event)
+
+
 def _opening(session: Session, part: Part, before: Snapshot, resumed: bool) -> Iterator[Event]:
     """What is told before anything is trained, but for the data."""
     training = session.training
@@ -118,6 +134,7 @@ def _opening(session: Session, part: Part, before: Snapshot, resumed: bool) -> I
         yield Noted(level="info", message=note)
     for note in session.warnings:
         yield Noted(level="warning", message=note)
+    yield from training.files
     if training.measured and not resumed:
         yield MetricsLogged(step=0, epoch=1, metrics=dict(training.measured))
     yield _report(session, "declared", before)
@@ -155,6 +172,7 @@ def _plan(session: Session) -> TrainingPlan:
         losses=training.losses,
         loaders={split: dict(how) for split, how in training.loaders.items()},
         samples_per_epoch=min(len(training.data.samples), whole),
+        held=training.held(Point(0, length.steps, 1, length.epochs)),
     )
 
 

@@ -59,14 +59,15 @@ class BorderHook(Hook):
         validates = last or due(step, validation.interval, validation.begin)
         border = validates or due(step, 1)
         wanted = due(step, config.checkpoints.interval)
+        resumable = border or wanted or due(step, config.checkpoints.resume_interval)
         measured: dict[str, float] = {}
         if border or wanted or step == 1 or step % config.log_interval == 0:
             measured = self._log(validates)
-        if border:
+        if resumable:
             self._ask(measured)
         if session.ranks.first and (validates or wanted or self.asked):
             self._checkpoint(measured, wanted)
-        if border or wanted or due(step, config.checkpoints.resume_interval):
+        if resumable:
             self._recorder.settle()
             session.save()
             self._keeper.prune()

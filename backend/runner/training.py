@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from backend.config.schema import TrainConfig
-from backend.core.events import Event
+from backend.core.events import Event, FileSaved
 from backend.core.evidence import DataSurvey
 from backend.core.records import DatasetInput, EvalReport
 from backend.core.trainer import TrainerSpec
@@ -120,6 +120,12 @@ class Training:
     that is saved, in evaluation mode, and how many samples, and takes the validation's loss on
     them as they are and with the inputs permuted.
 
+    ``held`` gets the first point and tells in how many steps only a part of what trains does, as
+    its ``watch`` has it. ``refuse`` raises what forbids to train on this data, after the survey
+    was told. ``files`` are what ``build`` left in the work directory. ``prove`` gets every set of
+    weights that training moved and the best checkpoint, before it is scored; it leaves proofs for
+    people, told as the events that it returns, and raises TrainingError if one fails.
+
     ``tie`` is a metric key, the lower the better, that decides between checkpoints of the same
     headline value.
     """
@@ -144,3 +150,7 @@ class Training:
     loaders: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     probe: Callable[[nn.Module, int], Probed | None] | None = None
     tie: str = ""
+    held: Callable[[Point], int] = lambda first: 0
+    refuse: Callable[[], None] | None = None
+    files: tuple[FileSaved, ...] = ()
+    prove: Callable[[Mapping[str, nn.Module], Path], tuple[Event, ...]] | None = None

@@ -48,11 +48,17 @@ _STAMP = "synthetic.json"
 
 
 def write_volleyball(
-    folder: Path, seed: int = 0, train: int = 16, val: int = 4, class_changes: float = 0.0
+    folder: Path,
+    seed: int = 0,
+    train: int = 16,
+    val: int = 4,
+    holdout: int = 0,
+    class_changes: float = 0.0,
 ) -> dict[str, Path]:
     """The set in ``folder``, made unless it is there already; returns the folder of each domain.
 
-    ``<domain>/<split>/<sequence>/`` are MOT folders; beside the splits stand ``classes.json``,
+    ``<domain>/<split>/<sequence>/`` are MOT folders, of ``holdout`` too if it counts any; beside
+    the splits stand ``classes.json``,
     ``det_db.json`` (fields x, y, w, h, class, score) and ``annotations/<split>.json`` in COCO's
     layout, ``<split>_without_ids.json`` without identities. ``class_changes`` is the share of the
     target's players whose class changes in mid-track. The folder appears whole or not at all.
@@ -64,6 +70,8 @@ def write_volleyball(
     counts = {"train": train, "val": val}
     if min(counts.values()) < 1:
         raise ConfigError(f"sequences {counts}: every split needs at least one")
+    if holdout:
+        counts["holdout"] = holdout
     if not 0 <= class_changes <= 1:
         raise ConfigError(f"class_changes {class_changes:g}: must be from 0 to 1")
     stamp = {"generator": "backend.synthetic.volleyball", "version": VERSION, "seed": seed,

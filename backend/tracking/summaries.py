@@ -40,17 +40,17 @@ def log_study(home: Home, record: StudyRecord, experiment: str = EXPERIMENT) -> 
     run_id = start_study(home, record.name, record.description, experiment)
     counted = [t for t in record.trials if t.state in ("complete", "pruned")]
     tags = {
-        "metric": record.metric,
-        "direction": record.direction,
+        "metric": ", ".join(aim.metric for aim in record.aims),
+        "direction": ", ".join(aim.direction for aim in record.aims),
         "target": str(record.target),
         "trials": str(len(counted)),
         "best.trial": "" if record.best is None else str(record.best),
+        **({"front.trials": ", ".join(map(str, record.front))} if record.objectives else {}),
         NOTE: record.description,
         names.UPDATED: str(time.time_ns()),
     }
-    best = [t.value for t in record.trials if t.number == record.best and t.value is not None]
     now = milliseconds(time.time())
-    rows = [Metric("study/best", value, now, len(record.trials)) for value in best]
+    rows = [Metric(key, best, now, len(record.trials)) for key, best in _best_values(record)]
     client = connect(home)
     with store_errors(home):
         put_text(client, run_id, names.STUDY_FILE, record.model_dump_json(indent=2))
@@ -60,6 +60,24 @@ def log_study(home: Home, record: StudyRecord, experiment: str = EXPERIMENT) -> 
         else:
             client.update_run(run_id, status="RUNNING")
     return run_id
+
+
+def _best_values(record: StudyRecord) -> list[tuple[str, float]]:
+    """The best value; of several objectives that of each, by itself, and the front's size."""
+    if not record.objectives:
+        values = [t.value for t in record.trials if t.number == record.best]
+        return [("study/best", value) for value in values if value is not None]
+    on_front = [trial.values for trial in record.trials if trial.number in record.front]
+    if not on_front:
+        return []
+    best = [
+        (
+            names.metric_key(f"study/best/{aim.metric}"),
+            (max if aim.direction == "maximize" else min)(values),
+        )
+        for aim, values in zip(record.aims, zip(*on_front, strict=True), strict=True)
+    ]
+    return [*best, ("study/front", float(len(on_front)))]
 
 
 def log_comparison(home: Home, comparison: Comparison, reports: Mapping[str, str]) -> str:

@@ -95,6 +95,87 @@
     });
   }
 
+  /* --- the frame viewer of Compare ----------------------------------------- */
+  const MOST_FRAMES = 60;
+  const film = { at: 0, truth: false, only: false, data: null, playing: false, timer: 0, written: "" };
+  const frames = new Map();
+  let writing = 0;
+
+  /* A frame from the server, or as it was got before. */
+  function frameOf(at) {
+    const number = film.data.numbers[at];
+    const url = film.data.url + "&number=" + number + (film.truth ? "&truth=1" : "");
+    if (!frames.has(url)) {
+      const got = fetch(url)
+        .then((answer) => answer.json())
+        .catch(() => ({ problem: "The server does not answer; start assay dashboard again." }));
+      frames.set(url, got);
+      got.then((frame) => frame.problem && frames.delete(url));
+      if (frames.size > MOST_FRAMES) frames.delete(frames.keys().next().value);
+    }
+    return frames.get(url);
+  }
+
+  /* The place after (1) or before (-1) this one; of those that differ only, if so wanted. */
+  function nextFrame(way, differing = film.only) {
+    const last = film.data.numbers.length - 1;
+    if (!differing) return Math.min(Math.max(film.at + way, 0), last);
+    const places = film.data.differences;
+    const found = way > 0
+      ? places.find((place) => place > film.at)
+      : places.filter((place) => place < film.at).pop();
+    return found === undefined ? film.at : found;
+  }
+
+  /* The sequence of the address, else the one that changed most. */
+  function sequenceOf(groups) {
+    const names = (groups || []).flatMap((group) => group.items.map((item) => item.value));
+    const wanted = query().get("sequence");
+    return names.includes(wanted) ? wanted : names[0] || null;
+  }
+
+  function moveFrame(way, differing, playing) {
+    if (!playing) stopFrames();
+    if (!film.data) return;
+    const next = nextFrame(way, differing);
+    if (next === film.at) stopFrames();
+    else window.dash_clientside.set_props("tracks-slider", { value: next });
+  }
+
+  function playFrames() {
+    if (film.playing) return stopFrames();
+    if (!film.data) return;
+    film.playing = true;
+    window.dash_clientside.set_props("tracks-play", { children: "Pause" });
+    const over = nextFrame(1) === film.at;
+    const start = film.only ? film.data.differences[0] : 0;
+    if (!over) moveFrame(1, film.only, true);
+    else if (start === undefined || start === film.at) stopFrames();
+    else window.dash_clientside.set_props("tracks-slider", { value: start });
+  }
+
+  function stopFrames() {
+    clearTimeout(film.timer);
+    if (film.playing) window.dash_clientside.set_props("tracks-play", { children: "Play" });
+    film.playing = false;
+  }
+
+  function waiting(begun) {
+    return Math.max(0, 1000 / (film.data.fps || 25) - (performance.now() - begun));
+  }
+
+  /* The address follows once the frame rests; what is written here moves nothing. */
+  function addressFrame() {
+    clearTimeout(writing);
+    writing = setTimeout(() => {
+      const { at, data, playing } = film;
+      if (!data || playing || !document.getElementById("tracks-slider")) return;
+      if (!query().get("frame") && at === (data.differences[0] || 0)) return;
+      film.written = String(data.numbers[at]);
+      go({ sequence: data.sequence, frame: film.written });
+    }, 300);
+  }
+
   window.dash_clientside = window.dash_clientside || {};
   window.dash_clientside.assay = {
     boot: () => document.documentElement.getAttribute("data-mantine-color-scheme") || "light",
@@ -235,6 +316,60 @@
       );
     },
 
+    /* --- frames of two trackers ------------------------------------------ */
+    placeFrame(search, data) {
+      if (data && data === film.data && query().get("frame") === film.written)
+        return Array(3).fill(nothing());
+      stopFrames();
+      if (!data || !data.numbers.length) return [0, 0, true];
+      const wanted = data.numbers.indexOf(Number(query().get("frame")));
+      const mine = query().get("sequence") === data.sequence && wanted >= 0;
+      return [data.numbers.length - 1, mine ? wanted : data.differences[0] || 0, false];
+    },
+
+    async showFrame(at, truth, only, data) {
+      Object.assign(film, { at, truth, only, data });
+      if (!data || data.numbers[at] === undefined) return Array(7).fill(nothing());
+      addressFrame();
+      const begun = performance.now();
+      const got = await frameOf(at);
+      if (film.at !== at || film.data !== data || film.truth !== truth)
+        return Array(7).fill(nothing());
+      const place = data.numbers[at] === at + 1 ? "" : ", " + (at + 1);
+      const text = "frame " + data.numbers[at] + place + " of " + data.numbers.length;
+      if (got.problem) {
+        stopFrames();
+        return Array(6).fill(nothing()).concat(got.problem);
+      }
+      frameOf(nextFrame(1));
+      if (film.playing) film.timer = setTimeout(() => moveFrame(1, film.only, true), waiting(begun));
+      const note = got.note && !data.note ? text + ": " + got.note : text;
+      return [
+        got.old,
+        "Old, " + text + ": " + got.old_text,
+        got.old_text,
+        got.new,
+        "New, " + text + ": " + got.new_text,
+        got.new_text,
+        note,
+      ];
+    },
+
+    placeSequence(search, groups, known) {
+      const wanted = sequenceOf(groups);
+      return wanted === known ? nothing() : wanted;
+    },
+
+    pickSequence(sequence, groups) {
+      if (sequence && sequence !== sequenceOf(groups)) go({ sequence, frame: null }, null, true);
+    },
+
+    frameBefore: () => moveFrame(-1, true),
+    frameBack: () => moveFrame(-1, film.only),
+    framePlay: () => playFrames(),
+    frameOn: () => moveFrame(1, film.only),
+    frameNext: () => moveFrame(1, true),
+
     /* --- experts -------------------------------------------------------- */
     deriveExperts: (search, ...known) =>
       partsOf(
@@ -307,6 +442,14 @@
       const now = query().get("study");
       if (!name || name === now || (!now && name === (names || [])[0])) return;
       go({ study: name }, null, true);
+    },
+
+    /* The first thing in the data of a point is its run. */
+    openTrial() {
+      const { triggered_id: id, triggered } = window.dash_clientside.callback_context;
+      const click = id && id.name.startsWith("pareto ") && triggered[0].value;
+      const run = click && click.points[0].customdata && click.points[0].customdata[0];
+      if (run) go({ runs: [run], comparison: null }, "/compare");
     },
 
     showTrials(search, rows, selected) {
@@ -464,7 +607,15 @@
       return;
     }
     if (event.metaKey || event.ctrlKey || event.altKey) return;
-    if (event.key === "/") {
+    const viewer = event.target.closest(".tracks-viewer");
+    const steers = event.target.closest("[role=slider], button");
+    if (viewer && event.key === "n") moveFrame(1, true);
+    else if (viewer && event.key === "p") moveFrame(-1, true);
+    else if (viewer && !steers && ["ArrowLeft", "ArrowRight", " "].includes(event.key)) {
+      event.preventDefault();
+      if (event.key === " ") playFrames();
+      else moveFrame(event.key === "ArrowRight" ? 1 : -1, film.only);
+    } else if (event.key === "/") {
       const box = document.getElementById("runs-filter");
       if (box) {
         event.preventDefault();

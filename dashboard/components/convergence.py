@@ -37,6 +37,10 @@ _TITLES = {
     "grad_norm": ("Gradient norm before clipping", "Of the whole network."),
     "clipped": ("Clipped steps", "Share of the steps since the last log that were clipped."),
     "auroc": ("Ranking", "AUROC of the score that something is there."),
+    "threshold/scores": ("Scores of all queries", "In all frames of the newest validation. Tracks "
+                         "begin right of the threshold."),
+    "threshold/tracks": ("Tracks by threshold", "Counted from stored scores."),
+    "threshold/hota": ("HOTA by threshold", "What another threshold would give."),
 }  # fmt: skip
 _NETWORK = ("norm", "mean_abs", "update", "grad_norm", "clipped")
 
@@ -72,7 +76,12 @@ def inner_panels(drawn: Figures, runs: Sequence[Run]) -> list[Any]:
     own = f"Of {runs[0].name}." if len(runs) > 1 else ""
     network = [name for name in _NETWORK if name in drawn]
     scores = [name for name in drawn if name.startswith("scores/") or name == "auroc"]
-    groups = (("Gradients and updates", network, whose), ("Scores over the training", scores, own))
+    threshold = [name for name in drawn if name.startswith("threshold/")]
+    groups = (
+        ("Gradients and updates", network, whose),
+        ("Scores over the training", scores, own),
+        ("Scores and the threshold", threshold, own),
+    )
     return [panel(title, _cards(names, drawn, runs), note=note)
             for title, names, note in groups if names]  # fmt: skip
 

@@ -18,6 +18,7 @@ from dashboard import ids
 from dashboard.components.cards import facts, panel, state_link, verdict_badge
 from dashboard.components.gains import changes, family, gallery, units
 from dashboard.components.graph import graph
+from dashboard.components.tracking import tracking
 from dashboard.figures.comparison import forest, telling, weights
 from dashboard.formatting import count, moment, number, signed
 from dashboard.view import View
@@ -74,8 +75,8 @@ def evidence(comparison: Comparison, rivals: Sequence[Comparison], view: View, s
         note=_class_note(comparison.target.per_class, per_class),
     )
     target = comparison.target
-    wide = [family(comparison.family), units(target), gallery(target), changes(comparison),
-            _weights(comparison, scheme)]  # fmt: skip
+    wide = [family(comparison.family), tracking(comparison), units(target), gallery(target),
+            changes(comparison), _weights(comparison, scheme)]  # fmt: skip
     parts = [
         html.Div([metrics, _forgetting(comparison, scheme)], className="stack"),
         html.Div([classes, _errors(comparison, scheme)], className="stack"),

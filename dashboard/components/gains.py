@@ -23,6 +23,11 @@ from dashboard.formatting import number, plain, signed
 
 SHOWN_UNITS = 5
 _CHANGE_TITLES = {"config": "Config", "data": "Data", "code": "Code", "environment": "Environment"}
+_DETECTED = "Old left, new right, each from the confidence at which its F1 is taken."
+_TRACKED = (
+    "Old left, new right, in the frame in which they differ most; white is the ground truth, and "
+    "a colour is an identity within its side."
+)
 _LEGEND = (
     ("ground truth", "truth"),
     ("right", "right"),
@@ -58,11 +63,12 @@ def gallery(data: DataComparison) -> Any:
         html.Span([html.Span(className=f"swatch {name}"), label], className="swatch-label")
         for label, name in _LEGEND
     ]
+    tracks = data.baseline_report.task == "tracking"
     return panel(
         f"{data.unit.capitalize()}s that changed most, drawn",
         html.Div(columns, className="gallery two-columns", tabIndex=0),
-        aside=html.Div(legend, className="swatches"),
-        note="Old left, new right, each from the confidence at which its F1 is taken.",
+        aside=None if tracks else html.Div(legend, className="swatches"),
+        note=_TRACKED if tracks else _DETECTED,
     )
 
 

@@ -17,6 +17,7 @@ KEYS = (
     ("b", "make it the baseline"),
     ("c", "compare the selected runs"),
     ("← →", "on the step slider of Experts: the validation before or after"),
+    ("n p", "in the frames of Compare: the next and the previous difference"),
     ("?", "this help"),
 )
 # Mantine's dark greys, a little bluer, as the stylesheet has them.

@@ -1,4 +1,4 @@
-"""Which class goes to which expert, what each expert can do alone, and what changed."""
+"""Which class goes to which expert, what each can do alone, what changed, what is confused."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -64,6 +64,22 @@ def change(matrix: Matrix, scheme: Scheme, revision: str) -> go.Figure:
     limit = max(largest, 0.1)
     figure.update_layout(**{CHANGE: {"cmin": -limit, "cmax": limit, "showscale": False}})
     _empty_rows(figure, matrix, "no objects on one side")
+    _frames(figure, _owned(matrix))
+    return figure
+
+
+def confusion(matrix: Matrix, scheme: Scheme, revision: str) -> go.Figure:
+    """Of each true class (rows), the share of its boxes that was taken for each class."""
+    figure = _heat(matrix, "%{z:.2f}", HEAT, scheme, revision)
+    figure.data[
+        0
+    ].hovertemplate = "%{customdata[0]} taken for %{customdata[1]}: %{z:.1%}<extra></extra>"
+    rows = zip(matrix.rows, matrix.counts, strict=True)
+    figure.update_layout(
+        yaxis={"ticktext": [f"{cut(row)} · {n:,}" for row, n in rows]},
+        **{HEAT: {"cmin": 0, "cmax": 1, "showscale": False}},
+    )
+    _empty_rows(figure, matrix, "no matched boxes")
     _frames(figure, _owned(matrix))
     return figure
 

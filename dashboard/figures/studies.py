@@ -57,17 +57,23 @@ def history(study: StudyRecord, scheme: Scheme) -> go.Figure:
 
 
 def importance(study: StudyRecord, scheme: Scheme) -> go.Figure:
-    """How much of the variation of the value each parameter explains."""
-    items = sorted((study.importances or {}).items(), key=lambda item: item[1])
+    """How much of the variation of the value each parameter explains, a bar per objective."""
+    shares = {aim.metric: aim.importances or {} for aim in study.aims}
+    names = sorted({name for one in shares.values() for name in one},
+                   key=lambda name: [one.get(name, 0.0) for one in shares.values()])  # fmt: skip
     figure = go.Figure(layout=_layout(scheme, f"importance-{study.name}"))
-    figure.add_bar(
-        x=[share for _, share in items], y=[name for name, _ in items], orientation="h",
-        marker={"color": ACCENT, "cornerradius": 3}, width=0.55,
-        text=[number(share, 2) for _, share in items], textposition="outside",
-        cliponaxis=False, hovertemplate="%{y}: %{x:.3f}<extra></extra>",
-    )  # fmt: skip
+    bars = list(zip(shares.items(), (ACCENT, *CATEGORY_COLORS[1:]), strict=False))
+    for (metric, one), color in reversed(bars):  # the first one added is drawn lowest
+        figure.add_bar(
+            x=[one.get(name) for name in names], y=names, orientation="h", name=metric,
+            marker={"color": color, "cornerradius": 3}, width=0.55 if len(shares) == 1 else None,
+            text=[number(one.get(name), 2) for name in names], textposition="outside",
+            cliponaxis=False, hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+        )  # fmt: skip
     figure.update_layout(
-        showlegend=False,
+        showlegend=len(shares) > 1,
+        legend={"traceorder": "reversed"},
+        margin={"t": 36 if len(shares) > 1 else 10},
         xaxis={"title": {"text": "Importance (share of 1)"}, "range": [0, 1.08]},
         yaxis={"showgrid": False, "showline": False, "ticksuffix": "  "},
     )
@@ -76,11 +82,16 @@ def importance(study: StudyRecord, scheme: Scheme) -> go.Figure:
 
 def parallel(study: StudyRecord, scheme: Scheme) -> go.Figure:
     """Every finished trial as a line through its parameters, vivid where the value is good."""
-    values = [float(t.value) for t in complete(study) if t.value is not None]
+    done = complete(study)
+    values = [float(t.value) for t in done if t.value is not None]
     found = dimensions(study)
     labels = short_names([one.name for one in found])
     axes = [_axis(one, label) for one, label in zip(found, labels, strict=True)]
-    axes.append({"label": study.metric, "values": values, "tickformat": ".3~g"})
+    for at, aim in list(enumerate(study.aims))[1:]:
+        further = [t.values[at] for t in done]
+        axes.append({"label": _short(aim.metric), "values": further, "tickformat": ".3~g"})
+    own = _short(study.metric) if study.objectives else study.metric
+    axes.append({"label": own, "values": values, "tickformat": ".3~g"})
     figure = go.Figure(layout=_layout(scheme, f"parallel-{study.name}"))
     figure.add_parcoords(
         dimensions=axes, line={"color": values, "coloraxis": "coloraxis"},
@@ -219,6 +230,10 @@ def _label_room(found: Sequence[Dimension]) -> int:
 
 def _best_color(trial: TrialRecord, study: StudyRecord) -> str:
     return CATEGORY_COLORS[1] if trial.number == study.best else GREY
+
+
+def _short(metric: str) -> str:
+    return metric.rpartition("/")[2]
 
 
 def _whole_steps(study: StudyRecord) -> int:

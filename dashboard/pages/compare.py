@@ -30,6 +30,7 @@ from dashboard.components.comparing import (
 from dashboard.components.evidence import banner, evidence
 from dashboard.formatting import count
 from dashboard.pages.compare_charts import NO_RUNS, register_charts
+from dashboard.pages.compare_tracking import register_tracking
 from dashboard.scope import (
     MOST_CHARTS,
     Scope,
@@ -91,6 +92,7 @@ class ComparePage:
             State(ids.URL, "search"),
         )(partial(frame, store))
         register_charts(app, store, catalog)
+        register_tracking(app, store)
         app.callback(
             Output(ids.COMPARE_TABLE, "children"),
             Output(ids.COMPARE_PARAMS, "children"),

@@ -7,6 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 from dash import Patch
 
+from backend.analysis.diagnostics.tracking import newest_tracks
 from backend.analysis.diagnostics.views import (
     USUAL_UPDATE,
     VANISHED,
@@ -21,7 +22,7 @@ from backend.analysis.diagnostics.views import (
 from backend.core.diagnosis import DiagnosticFinding, Shown
 from dashboard.components.expert_panels import Figures
 from dashboard.figures import convergence as figures
-from dashboard.figures import predictions
+from dashboard.figures import predictions, tracks
 from dashboard.figures.convergence import Drawn, Timeline, Track
 from dashboard.figures.judging import Steps
 from dashboard.pages import expert_charts
@@ -39,7 +40,7 @@ def course_figures(subject: Subject, view: View, scheme: str) -> Figures:
     at = Steps(warm, finding_steps(subject.diagnosis))
     found = _losses(subject, at, how) | _headline(subject, at, how) | _gap(subject, at, how)
     found |= _network(subject, at, how) | _clipping(subject, at, how)
-    return found | _predicted(subject, how)
+    return found | _predicted(subject, how) | _tracked(subject, how)
 
 
 def _losses(subject: Subject, at: Steps, how: Drawn) -> Figures:
@@ -135,6 +136,19 @@ def _predicted(subject: Subject, how: Drawn) -> Figures:
               if any(one.auroc is not None for _, one in course)]  # fmt: skip
     if ranked:
         found["auroc"] = predictions.ranking(ranked, how.scheme, how.revision)
+    return found
+
+
+def _tracked(subject: Subject, how: Drawn) -> Figures:
+    """Scores against the threshold at the newest validation, and what another one would give."""
+    observed = newest_tracks(subject.evidence[subject.focus.key])
+    if observed is None:
+        return {}
+    seen, color = observed.seen, subject.styles[subject.focus.key].color
+    found: Figures = {"threshold/scores": tracks.histogram(seen, color, how.scheme, how.revision)}
+    if seen.swept:
+        found["threshold/tracks"] = tracks.tracks_swept(seen, color, how.scheme, how.revision)
+        found["threshold/hota"] = tracks.hota_swept(seen, how.scheme, how.revision)
     return found
 
 

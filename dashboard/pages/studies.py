@@ -34,14 +34,18 @@ from dashboard.components.cards import (
     state_label,
     state_link,
 )
+from dashboard.components.front import absent, front_panel
 from dashboard.components.graph import graph
 from dashboard.components.grid import number_column, table, text_column
 from dashboard.figures import studies as figures
+from dashboard.figures.front import pareto
 from dashboard.formatting import number
 from dashboard.scope import is_news
 from dashboard.tables import trial_rows
 from dashboard.trials import best_trial, complete, parameter_names, roles, states, text_of
 from dashboard.view import View
+
+FRONT_NOTE = "The line is the front, faint trials are dominated. Click one to open its run."
 
 
 class StudiesPage:
@@ -116,6 +120,10 @@ class StudiesPage:
             State(ids.STUDIES_PICK, "data"), prevent_initial_call=True,
         )  # fmt: skip
         app.clientside_callback(
+            browser("openTrial"), Input(ids.graph(ids.STUDY, ALL), "clickData"),
+            prevent_initial_call=True,
+        )  # fmt: skip
+        app.clientside_callback(
             browser("select"), Input(ids.STUDIES_GRID, "selectedRows"),
             State(ids.STUDIES_GRID, "rowData"), prevent_initial_call=True,
         )  # fmt: skip
@@ -154,7 +162,8 @@ def describe(store: RunStore, version: Version) -> tuple[Any, ...]:
     if study is None:
         return names, None, "", no_study(version[0], names), HIDDEN, None, [], []
     rows = trial_rows(study, store.runs())
-    return names, study.name, summary(study), None, {}, best_card(study), rows, columns(study)
+    best = front_panel(study) if study.objectives else best_card(study)
+    return names, study.name, summary(study), None, {}, best, rows, columns(study)
 
 
 def draw(
@@ -206,7 +215,7 @@ def summary(study: StudyRecord) -> Any:
     """What is searched and how far it is."""
     counts = states(study)
     parts: list[Any] = [html.Span(study.description)] if study.description else []
-    parts += [html.Span(f"{study.metric}, {study.direction}d")]
+    parts += [html.Span(f"{aim.metric}, {aim.direction}d") for aim in study.aims]
     done = counts.get("complete", 0)
     parts.append(html.Span(f"{done} of {study.target} trials complete"))
     for state, n in counts.items():
@@ -220,13 +229,23 @@ def plots(study: StudyRecord) -> dict[str, tuple[str, Callable[..., go.Figure], 
     done = len(complete(study))
     few = "" if done > 1 else f"Needs two complete trials; there {'is 1' if done else 'are none'}."
     no_rate = "" if roles(study).rate else "This study does not vary a learning rate."
-    unknown = "" if study.importances else "Known as soon as enough trials are complete."
+    known = any(aim.importances for aim in study.aims)
+    unknown = "" if known else "Known as soon as enough trials are complete."
     started = "" if study.trials else "No trial has started yet."
+    none = "" if study.front else "Needs a complete trial; there are none."
+    history = ("Optimization history", figures.history, started)
+    rate = ("Strategy against learning rate", figures.rate_scatter, few or no_rate)
+    parallel = ("Parallel coordinates", figures.parallel, few)
+    importance = ("Parameter importance", figures.importance, unknown)
+    if not study.objectives:
+        return {
+            "history": history, "rate": rate, "parallel": parallel, "importance": importance,
+        }  # fmt: skip
     return {
-        "history": ("Optimization history", figures.history, started),
-        "rate": ("Strategy against learning rate", figures.rate_scatter, few or no_rate),
-        "parallel": ("Parallel coordinates", figures.parallel, few),
-        "importance": ("Parameter importance", figures.importance, unknown),
+        "pareto": ("All trials", pareto, none),
+        "importance": importance,
+        "rate": rate,
+        "parallel": parallel,
     }
 
 
@@ -238,11 +257,12 @@ def charts(study: StudyRecord, drawn: Mapping[str, go.Figure]) -> Any:
         if name in drawn:
             id_ = ids.graph(ids.STUDY, f"{name} {study.name}")
             body = graph(id_, drawn[name], f"{title} of {study.name}")
-        cards.append(panel(title, body))
-    rows = [
-        html.Div(cards[:2], className="two-columns"),
-        html.Div(cards[2:], className="two-columns uneven"),
-    ]
+        click = name == "pareto" and name in drawn
+        note = FRONT_NOTE if click else ""
+        cards.append(panel(title, body, absent(study) if click else None, note=note))
+    shapes = ["two-columns", "two-columns uneven"]
+    shapes = shapes[::-1] if study.objectives else shapes
+    rows = [html.Div(cards[2 * i : 2 * i + 2], className=shape) for i, shape in enumerate(shapes)]
     return html.Div(rows, className="stack")
 
 
@@ -269,6 +289,10 @@ def columns(study: StudyRecord) -> list[dict[str, Any]]:
         {"field": "name", "headerName": "Run", "cellRenderer": "Run", "minWidth": 170, "flex": 1},
         number_column("value", study.metric, 124, shown="value_text"),
     ]  # fmt: skip
+    for at, aim in list(enumerate(study.aims))[1:]:
+        fixed.append(number_column(f"value{at}", aim.metric, 140, shown=f"value{at}_text"))
+    if study.objectives:
+        fixed.append(text_column("front", "Front", 84))
     own = [_parameter_column(name) for name in parameter_names(study)]
     last = [number_column("duration", "Duration", 104, shown="duration_text")]
     return [*fixed, *own, *last]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend.trainers.motrv2.batch import Clip, Frame
+from backend.trainers.motrv2.batch import Batch, Clip, Frame
 from backend.trainers.motrv2.model.geometry import TINY
 from backend.trainers.motrv2.model.learner import ClipLearner, ClipTraining
 from backend.trainers.motrv2.model.network import Motr
@@ -107,6 +107,11 @@ def _golden_frame(made: dict[str, Any]) -> Frame:
     )
 
 
+def batch(*clips: Clip) -> Batch:
+    """What the Runner hands on."""
+    return Batch(clips, tuple(f"clip {at}" for at in range(len(clips))))
+
+
 def total(losses: dict[str, Tensor]) -> Tensor:
     """What the Runner trains on."""
     return torch.stack([value for name, value in losses.items() if "loss" in name]).sum()
@@ -115,7 +120,7 @@ def total(losses: dict[str, Tensor]) -> Tensor:
 def gradients(network: Motr, clip: Clip) -> dict[str, Tensor]:
     """The gradients of a clip's loss by name."""
     network.zero_grad()
-    total(network.loss(clip)).backward()  # type: ignore[operator, no-untyped-call]
+    total(network.loss(batch(clip))).backward()  # type: ignore[operator, no-untyped-call]
     return {
         name: one.grad.clone() for name, one in network.named_parameters() if one.grad is not None
     }

@@ -16,11 +16,11 @@ from backend.core.events import Event, MetricsLogged, Recovered, RunStarted
 
 Act = Callable[[Advice], Action]
 
-SYMPTOMS = ("B03", "B02", "B01")
+SYMPTOMS = ("T04", "T05", "T06", "T07", "T08", "B03", "B02", "B01")
 """What is seen of a root cause, the most telling first."""
 CAUSES = frozenset({"B09"})
 """Warnings that explain as errors do: a rate too low leaves the network as blind as it began."""
-UNEXPLAINED = ("B04", *SYMPTOMS)
+UNEXPLAINED = ("B04", "B03", "B02", "B01")
 """Their headlines tell what is seen, and not yet why."""
 
 

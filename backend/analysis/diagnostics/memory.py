@@ -15,6 +15,7 @@ from backend.core.events import (
     NonfiniteSeen,
     RunFinished,
     RunStarted,
+    TracksObserved,
 )
 
 AT_THE_END = 1 << 60
@@ -108,6 +109,7 @@ def known_at(event: Event) -> int:
     if isinstance(event, ExpertsObserved):
         return event.report.step
     verified = isinstance(event, FreezeReported) and event.phase == "verified"
-    if verified or isinstance(event, RunFinished | Evaluated):
+    final = isinstance(event, TracksObserved) and event.final
+    if verified or final or isinstance(event, RunFinished | Evaluated):
         return AT_THE_END
     return getattr(event, "step", None) or 0

@@ -14,6 +14,8 @@ State = Literal["early", "improving", "converged", "finished", "sick"]
 
 NOT_LEARNING = frozenset({"B01", "B02", "B03", "B04", "B05", "B06", "B08", "B09", "B10", "B12"})
 """Rules that show that nothing, or no more, is learnt."""
+NOTHING_TRACKED = frozenset({"T04", "T05", "T06"})
+"""Rules that show that a tracker shows next to nothing."""
 LOOK = "assay check CONFIG looks at the data, a training by Assay at predictions and gradients too"
 SICK = SEVERITIES.index("error")
 
@@ -92,7 +94,9 @@ def _zeros(evidence: Evidence) -> str:
 def _illness(step: int, root: DiagnosticFinding, also_seen: Sequence[DiagnosticFinding]) -> str:
     said = root.cause or root.headline
     fired = {root.rule, *(finding.rule for finding in also_seen)}
-    if fired & NOT_LEARNING:
+    if fired & NOTHING_TRACKED:
+        state = "nothing is tracked"
+    elif fired & NOT_LEARNING:
         state = "not learning"
     else:
         state = "something is wrong" if step else "not worth training"

@@ -45,6 +45,18 @@ class Panel:
     loose: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Front:
+    """Trials by two objectives, each (number, across, up). The front's are joined by a line, from
+    each one level to the place below the next if ``level``, else the other way."""
+
+    title: str
+    across: str
+    front: Sequence[tuple[int, float, float]]
+    others: Sequence[tuple[int, float, float]]
+    level: bool
+
+
 def of_run(course: Course, best: int | None) -> list[Drawing]:
     """The headline, the other metrics, each loss of both splits, the learning rates."""
     panels = [*_metric_panels(course, best), *_loss_panels(course, best)]
@@ -63,23 +75,43 @@ def of_study(study: StudyRecord, series: Mapping[int, Series]) -> list[Drawing]:
     }
     if not done:
         return []
-    better = max if study.direction == "maximize" else min
-    best = dict(zip(done, accumulate(done.values(), better), strict=True))
-    lines = {"best so far": best, "value": done}
-    panels = [Panel(study.metric, lines, study.best, across="trial", loose=("value",))]
+    panels: list[Panel | Front] = [_front(study) if study.objectives else _history(study, done)]
     curves = {
         f"trial {number}": dict(zip(one.steps, one.values, strict=True))
         for number, one in series.items()
     }
     if curves:
         panels.append(Panel(f"{study.metric} of each trial", curves, across="step"))
-    about = "Trials in order; the dotted line marks the best one."
+    about, shown = "Trials in order; the dotted line marks the best one.", "best"
+    if study.objectives:
+        about = "Trials by two objectives; the line joins the Pareto front."
+        shown = f"best in {study.metric}, those of the front first"
     if curves:
-        about += f" Right: the {len(curves)} best, over their training."
+        about += f" Right: the {len(curves)} {shown}, over their training."
     return [Drawing("Curves", about, draw(panels, "curves of the study"))]
 
 
-def draw(panels: Sequence[Panel], label: str) -> str:
+def _history(study: StudyRecord, done: Curve) -> Panel:
+    better = max if study.direction == "maximize" else min
+    best = dict(zip(done, accumulate(done.values(), better), strict=True))
+    lines = {"best so far": best, "value": done}
+    return Panel(study.metric, lines, study.best, across="trial", loose=("value",))
+
+
+def _front(study: StudyRecord) -> Front:
+    """The first two objectives, the first one upwards."""
+    up, across = study.aims[:2]
+    placed = [(t.number, t.values[1], t.values[0]) for t in study.trials if t.state == "complete"]
+    return Front(
+        f"{up.metric} against {across.metric}",
+        across.metric,
+        sorted((p for p in placed if p[0] in study.front), key=lambda p: p[1:]),
+        [p for p in placed if p[0] not in study.front],
+        level=across.direction == "minimize",
+    )
+
+
+def draw(panels: Sequence[Panel | Front], label: str) -> str:
     """All panels in two columns, as one SVG element."""
     matplotlib = _matplotlib()
     from matplotlib.figure import Figure  # noqa: PLC0415 (after its folder was chosen)
@@ -88,7 +120,11 @@ def draw(panels: Sequence[Panel], label: str) -> str:
     with matplotlib.rc_context({**RC, "svg.hashsalt": label}):
         figure = Figure(figsize=(9.6, 2.9 * rows), layout="constrained")
         for place, panel in enumerate(panels, start=1):
-            _draw_panel(figure.add_subplot(rows, min(2, len(panels)), place), panel)
+            axes = figure.add_subplot(rows, min(2, len(panels)), place)
+            if isinstance(panel, Front):
+                _draw_front(axes, panel)
+            else:
+                _draw_panel(axes, panel)
         file = io.StringIO()
         blank = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(file, format="svg", transparent=True, metadata=blank)
@@ -139,6 +175,24 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     if list(panel.lines) != [panel.title]:
         axes.legend(fontsize=8.5)
+
+
+def _draw_front(axes: Any, panel: Front) -> None:
+    if panel.others:
+        axes.scatter(*_places(panel.others), s=22, color=COLOURS[-1], alpha=0.6, label="dominated")
+    axes.step(
+        *_places(panel.front), where="post" if panel.level else "pre", color=COLOURS[0],
+        marker="o", markersize=5, linewidth=1.2, label="Pareto front",
+    )  # fmt: skip
+    for number, x, y in panel.front:
+        axes.annotate(str(number), (x, y), (4, 4), textcoords="offset points", fontsize=8.5)
+    axes.set_title(panel.title)
+    axes.set_xlabel(panel.across)
+    axes.legend(fontsize=8.5)
+
+
+def _places(points: Sequence[tuple[int, float, float]]) -> tuple[list[float], list[float]]:
+    return [x for _, x, _ in points], [y for _, _, y in points]
 
 
 def _inline(svg: str, label: str) -> str:

@@ -132,7 +132,7 @@ def _counted(sequence: TrackSequence) -> tuple[Ints, Ints]:
 
 def _best(sequence: TrackSequence, frame: TrackFrame) -> Floats:
     """The largest overlap of each target with a proposal; 0 without any."""
-    truth = _inside(frame.boxes[frame.marks & (frame.labels >= 0)], sequence)
+    truth = _inside(frame.boxes[frame.targets], sequence)
     proposals = _inside(frame.proposals, sequence)
     best: Floats = iou(truth, proposals).max(axis=1, initial=0.0)
     return best

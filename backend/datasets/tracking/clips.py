@@ -1,13 +1,14 @@
 """Which frames a training clip has: starts, strides, the clip length of an epoch, pseudo clips.
 
-Nothing here remembers anything: the same seed, epoch and place always give the same frames, in
-any worker.
+Nothing here remembers anything: the same seed and epoch, and the same state of ``chance``, always
+give the same frames, in any worker.
 """
 
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from random import Random
 
 import numpy as np
 
@@ -61,14 +62,21 @@ def clip_places(start: int, length: int, stride: int, frames: int) -> Ints:
     return places
 
 
-def draw_stride(largest: int, seed: int, epoch: int, clip: int) -> int:
-    """The stride of one clip in one epoch, each of 1 to ``largest`` equally likely."""
-    return int(chance_of(seed, epoch, clip).integers(1, largest, endpoint=True))
+def draw_stride(largest: int, chance: Random) -> int:
+    """The stride of one clip, each of 1 to ``largest`` equally likely."""
+    return chance.randint(1, largest)
 
 
-def chance_of(seed: int, epoch: int, clip: int) -> np.random.Generator:
-    """The random numbers of one clip in one epoch."""
-    return np.random.default_rng([seed, epoch, clip])
+def draw_clips(count: int, clips: int, seed: int, epoch: int) -> Ints:
+    """Which of ``clips`` an epoch (counted from 0) has, ``count`` of them.
+
+    Epochs go on where the one before ended, through all clips in an order by chance, then through
+    all in another order: none is seen twice more often than another.
+    """
+    rounds, places = np.divmod(np.arange(count, dtype=np.int64) + epoch * count, clips)
+    orders = {one: np.random.default_rng([seed, one]).permutation(clips) for one in set(rounds)}
+    drawn = [orders[one][place] for one, place in zip(rounds, places, strict=True)]
+    return np.array(drawn, dtype=np.int64)
 
 
 def check_curriculum(lengths: Sequence[int], epochs: Sequence[int]) -> None:
@@ -88,22 +96,13 @@ def clip_length(epoch: int, lengths: Sequence[int], epochs: Sequence[int]) -> in
     return lengths[bisect_right(epochs, epoch)]
 
 
-def pseudo_shifts(length: int, largest: int, chance: np.random.Generator) -> Ints:
+def pseudo_shifts(length: int, largest: int, chance: Random) -> Ints:
     """Where a still image lies in each frame of a pseudo clip: (length, 2) x and y in pixels.
 
     It starts at 0 and moves by up to ``largest`` pixels from frame to frame.
     """
-    steps = chance.integers(-largest, largest, (length, 2), endpoint=True)
-    steps[:1] = 0
-    return np.cumsum(steps, axis=0, dtype=np.int64)
-
-
-def shifted(boxes: Floats, shift: Ints, size: tuple[int, int]) -> tuple[Floats, Bools]:
-    """Boxes (n, 4) moved by ``shift`` and cut at the image of ``size`` (width, height).
-
-    The second value says which still have an area; the boxes are all returned.
-    """
-    return clipped(np.concatenate([boxes[:, :2] + shift, boxes[:, 2:]], axis=1), size)
+    steps = [[chance.randint(-largest, largest) for _ in range(length - 1)] for _ in "xy"]
+    return np.array([list(accumulate(axis, initial=0)) for axis in steps], dtype=np.int64).T
 
 
 def clipped(boxes: Floats, size: tuple[int, int]) -> tuple[Floats, Bools]:

@@ -93,6 +93,7 @@ def parse_database(
     lines = Lines(source, list(rows), [end for _, end in rows.values()], texts)
     table = numbers(lines)
     fields = order_of(table, lines, _declared(options.fields, meta, source))
+    table = table if texts else np.empty((0, len(fields)))
     found = DetectionDatabase(
         source=source,
         fields=fields,

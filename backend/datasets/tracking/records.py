@@ -22,6 +22,12 @@ Identities = Literal["file", "pseudo", "per-box"]
 """Ids as annotated, linked by overlap, or one for each box (no identities at all)."""
 
 
+def targets(marks: Bools, labels: Ints) -> Bools:
+    """Which boxes a model learns from: of a declared class, and not to be ignored."""
+    wanted: Bools = marks & (labels != UNKNOWN)
+    return wanted
+
+
 @dataclass(frozen=True)
 class Truth:
     """The annotated boxes of a sequence, (n,) each and ``boxes`` (n, 4).
@@ -41,8 +47,7 @@ class Truth:
     @property
     def targets(self) -> Bools:
         """The rows that a model learns from."""
-        wanted: Bools = self.marks & (self.labels >= 0)
-        return wanted
+        return targets(self.marks, self.labels)
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,11 @@ class TrackFrame(NamedTuple):
     proposals: Floats
     proposal_scores: Floats
     proposal_classes: Ints
+
+    @property
+    def targets(self) -> Bools:
+        """The boxes that a model learns from."""
+        return targets(self.marks, self.labels)
 
 
 @dataclass(frozen=True)

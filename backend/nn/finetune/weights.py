@@ -27,13 +27,23 @@ _KEY = "facts"
 _HEADER_LIMIT = 100 * 2**20  # safetensors' own
 
 
+def distinct(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each tensor once, under the first of its names: a module may be held in two places."""
+    found: dict[tuple[object, ...], str] = {}
+    for name, tensor in state.items():
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        found.setdefault(place if tensor.numel() else (name,), name)
+    return {name: state[name] for name in found.values()}
+
+
 def save_weights(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, object]) -> str:
     """Write ``path`` and its JSON, each whole or not at all; return the sha256 of ``path``.
 
-    Once ``path`` exists, both are complete. Raises OSError (a full disk).
+    A tensor with several names is written under the first. Once ``path`` exists, both are
+    complete. Raises OSError (a full disk).
     """
     text = json.dumps(facts, sort_keys=True, allow_nan=False)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    tensors = {name: one.detach().cpu().contiguous() for name, one in distinct(state).items()}
     data = save(tensors, metadata={_KEY: text})
     pretty = json.dumps(facts, indent=2, sort_keys=True, allow_nan=False) + "\n"
     write_bytes(path.with_suffix(".json"), pretty.encode())

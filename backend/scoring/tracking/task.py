@@ -27,7 +27,16 @@ from backend.scoring.tracking.clear_hota import SPECS, metrics, sums
 from backend.scoring.tracking.evidence import TrackingEvidence, restore, sha256
 from backend.scoring.tracking.motchallenge import Sequence, Tracks, read_sequences, some
 
-__all__ = ["TASK", "Sequence", "TrackingEvidence", "TrackingOptions", "match", "read", "restore"]
+__all__ = [
+    "TASK",
+    "Sequence",
+    "TrackingEvidence",
+    "TrackingOptions",
+    "class_names",
+    "match",
+    "read",
+    "restore",
+]
 
 _CLASS_NAMES = "classes.json"
 
@@ -84,10 +93,14 @@ def match(
 def read(ground_truth: Path, predictions: Path, options: TrackingOptions) -> TrackingEvidence:
     """Score MOTChallenge files (``motchallenge.read_sequences``). Raises DataError."""
     sequences, warnings = read_sequences(ground_truth, predictions)
-    return match(sequences, _names(ground_truth, options), options.threshold, warnings)
+    return match(sequences, class_names(ground_truth, options), options.threshold, warnings)
 
 
-def _names(ground_truth: Path, options: TrackingOptions) -> dict[int, str] | None:
+def class_names(ground_truth: Path, options: TrackingOptions) -> dict[int, str] | None:
+    """Class id to name as the options or a file beside the ground truth say; None if neither does.
+
+    Raises DataError for a file that cannot be read as names.
+    """
     if isinstance(options.classes, Path):
         return read_names(options.classes)
     if options.classes is not None:

@@ -20,11 +20,13 @@ class HeadInit:
     """What classifiers of another class count start from (specs/motrv2.md, 3.4).
 
     ``prior``: fresh, scores near 0.01. ``replicate``: the one old row everywhere. ``map``: rows
-    of ``head_from`` (target class to source row), the others fresh. ``none``: refuse.
+    of ``head_from`` (target class to source row), the others fresh. ``none``: refuse. With
+    ``renamed`` as many classes are still others, so the rule holds for them too.
     """
 
     rule: Rule = "prior"
     head_from: Mapping[int, int] = field(default_factory=dict)
+    renamed: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class LoadReport:
 
 
 def load_weights_into(
-    network: nn.Module, state: Mapping[str, Tensor], head: HeadInit
+    network: nn.Module, state: Mapping[str, Tensor], head: HeadInit = HeadInit()
 ) -> LoadReport:
     """Copy what fits, adapt what is known to differ, and tell of all.
 
@@ -108,8 +110,8 @@ def load_weights_into(
 
 
 def _differs(name: str, source: Tensor, target: Tensor, head: HeadInit) -> bool:
-    remapped = head.rule == "map" and name.startswith("class_embed.")
-    return remapped or source.shape != target.shape
+    others = head.renamed or head.rule == "map"
+    return (others and name.startswith(("class_embed.", OURS))) or source.shape != target.shape
 
 
 def _adapted(name: str, source: Tensor, target: Tensor, head: HeadInit) -> tuple[Tensor, str]:
@@ -124,7 +126,10 @@ def _adapted(name: str, source: Tensor, target: Tensor, head: HeadInit) -> tuple
         value = target.clone()
         value[:count] = source[:count]
         return value, f"first {count} rows"
-    return target, "zeros" if name.startswith(OURS) else ""
+    if name.startswith(OURS):
+        mapped = head.rule == "map"
+        return (_mapped(source, target, head), "map") if mapped else (target, "zeros")
+    return target, ""
 
 
 def _rows(source: Tensor, target: Tensor, head: HeadInit) -> Tensor:
@@ -136,15 +141,19 @@ def _rows(source: Tensor, target: Tensor, head: HeadInit) -> Tensor:
                 f"{len(source)}; use map and name the rows"
             )
         return source.expand_as(target)
+    return _mapped(source, target, head) if head.rule == "map" else target
+
+
+def _mapped(source: Tensor, target: Tensor, head: HeadInit) -> Tensor:
+    """Rows by ``head_from``, the others as they are. Raises ConfigError."""
     value = target.clone()
-    if head.rule == "map":
-        for ours, theirs in head.head_from.items():
-            if not (0 <= ours < len(target) and 0 <= theirs < len(source)):
-                raise ConfigError(
-                    f"head_from {ours}: {theirs} is not possible: there are {len(target)} "
-                    f"classes and {len(source)} rows in the checkpoint, counted from 0"
-                )
-            value[ours] = source[theirs]
+    for ours, theirs in head.head_from.items():
+        if not (0 <= ours < len(target) and 0 <= theirs < len(source)):
+            raise ConfigError(
+                f"head_from {ours}: {theirs} is not possible: there are {len(target)} "
+                f"classes and {len(source)} rows in the checkpoint, counted from 0"
+            )
+        value[ours] = source[theirs]
     return value
 
 

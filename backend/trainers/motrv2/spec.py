@@ -248,6 +248,18 @@ KNOBS = Knobs(
 )  # fmt: skip
 """What the machine may change: a clip is one sample, and the published recipe takes one a step."""
 
+_LOSSES = ("loss", "loss_ce", "loss_bbox", "loss_giou", "loss_dn")
+_JUDGED = tuple(spec.name for spec in METRICS if spec.direction and spec.name != "forgetting")
+COLUMNS = {
+    key: key
+    for key in (
+        *(f"train/{name}" for name in _LOSSES),
+        *(f"val/{name}" for name in _JUDGED),
+        *("source/HOTA", "source/forgetting"),
+    )
+}
+"""Of ``results.csv``."""
+
 SPEC = TrainerSpec(
     kind="motrv2",
     title="MOTRv2: multi-object tracking from a detector's boxes",
@@ -274,9 +286,11 @@ SPEC = TrainerSpec(
             *("tracker.score_thresh", "tracker.filter_score_thresh"),
             "tracker.update_score_thresh",
         ),
+        "train_new": ("freeze.train_new",),
         "validation_interval": ("runner.validation.interval",),
         "validation_begin": ("runner.validation.begin",),
     },
     knobs=KNOBS,
-    exports={"motrv2": ("torch",)},
+    columns=COLUMNS,
+    exports={"motrv2": ()},
 )

@@ -92,7 +92,10 @@ def wild_probe(model: nn.Module, samples: int) -> Probed:
 def test_the_plan_is_told_with_the_start(squares: Path, tmp_path: Path) -> None:
     def change(training: Training) -> Training:
         return dataclasses.replace(
-            training, losses=("cell_loss",), loaders={"val": {"reduction": "mean"}}
+            training,
+            losses=("cell_loss",),
+            loaders={"val": {"reduction": "mean"}},
+            held=lambda first: first.steps // first.epochs,
         )
 
     started = Observed(
@@ -103,7 +106,7 @@ def test_the_plan_is_told_with_the_start(squares: Path, tmp_path: Path) -> None:
     assert started.plan.model_dump() == {
         "steps": 12, "steps_per_epoch": 6, "warmup_steps": 3, "validations": 3,
         "first_validation": 9, "clip": 2.0, "losses": ("cell_loss",),
-        "loaders": {"val": {"reduction": "mean"}}, "samples_per_epoch": 24,
+        "loaders": {"val": {"reduction": "mean"}}, "samples_per_epoch": 24, "held": 6,
     }  # fmt: skip
     late = Observed(squares, tmp_path / "b", epochs=1, runner__validation__begin=5)
     plan = late.all(RunStarted)[0].plan

@@ -172,7 +172,7 @@ def test_two_trials_at_a_time(run: StudyRun, workers: launch.Workers) -> None:
 
 
 def test_a_changed_direction_is_refused(run: StudyRun, workers: launch.Workers) -> None:
-    _storage.open_study(run.home, "toy", "minimize", 0, 3, 1)
+    _storage.open_study(run.home, "toy", ["minimize"], 0, 3, 1)
     with pytest.raises(StudyError, match="stored with direction 'minimize', but its file says"):
         run_study(run, workers)
 
@@ -230,7 +230,7 @@ def test_an_absent_study_is_answered_with_the_stored_ones(run: StudyRun) -> None
 
 
 def test_a_trial_lost_before_it_drew_anything_keeps_its_queued_parameters(run: StudyRun) -> None:
-    study = _storage.open_study(run.home, "toy", "maximize", 0, 3, 1)
+    study = _storage.open_study(run.home, "toy", ["maximize"], 0, 3, 1)
     study.enqueue_trial({"optimizer.lr0": 0.1})
     asked = study.ask()
     assert _storage.reclaim(run.home, study) == [], "it may be about to start elsewhere"

@@ -5,6 +5,7 @@ import numpy as np
 from backend.analysis.diagnostics.rules.b10_vanishing_gradient import RULE
 from tests.support.evidence_made import PARTS, Made, healthy
 from tests.support.rule_checks import clear, fired, first_step, unknown
+from tests.support.tracks_made import seeing, told
 
 
 def with_gradients(**sizes: float | list[float]) -> Made:
@@ -74,3 +75,15 @@ def test_a_part_that_was_not_always_looked_at_is_left_out() -> None:
     course[3] = np.nan
     clear(RULE, made.replace(curves={**made.curves, "gradient/heads/mean_abs": course}))
     assert fired(RULE, made)
+
+
+def test_what_hands_tracks_on_is_not_blamed_before_there_are_any() -> None:
+    """Its gradient is exactly 0 until then (specs/motrv2.md, 3.4)."""
+    made = with_gradients(encoder=0.0)
+    quiet = made.replace(extra=(told(25, seeing(top=0.3)),))
+    clear(RULE, quiet)
+    assert fired(RULE, made.replace(extra=(told(25, seeing(top=0.8)),)))
+    assert fired(RULE, made.replace(extra=(told(25, seeing(top=0.3, births=1)),)))
+    assert fired(RULE, with_gradients(encoder=1e-9).replace(extra=quiet.extra))
+    unknown(RULE, with_gradients(encoder=0.0, temporal=0.0, heads=0.0).replace(extra=quiet.extra),
+            "fewer than 3 looks")  # fmt: skip

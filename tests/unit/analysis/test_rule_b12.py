@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import numpy as np
+
 from backend.analysis.diagnostics.rules.b12_not_moving import RULE
 from backend.core.events import Event
 from tests.support.evidence_made import Made, healthy, movement
 from tests.support.rule_checks import clear, fired, first_step, unknown
+from tests.support.tracks_made import seeing, told
 
 
 def observed(begin: int = 0, every: int = 25, **changes: Any) -> Made:
@@ -70,3 +73,18 @@ def test_too_little_is_not_evaluated() -> None:
 
 def test_a_part_of_no_tensors_is_no_part() -> None:
     clear(RULE, observed(tensors=0, requires_grad=0, in_optimizer=0, changed=0, change=0.0))
+
+
+def test_what_hands_tracks_on_is_not_blamed_before_there_are_any() -> None:
+    """Its gradient is exactly 0 until then (specs/motrv2.md, 3.4)."""
+    made = observed(changed=0, change=0.0)
+    made = made.replace(curves={**made.curves, "gradient/encoder/mean_abs": np.zeros(24)})
+    clear(RULE, made.replace(extra=(told(25, seeing(top=0.3)),)))
+    fired(RULE, made.replace(extra=(told(25, seeing(top=0.8)),)))
+    fired(RULE, made)
+
+
+def test_a_head_warm_up_holds_the_rest_still() -> None:
+    still = observed(changed=0, change=0.0)
+    assert first_step(RULE, still.planned(held=25)) == 50
+    unknown(RULE, still.planned(held=600), "less than an epoch")

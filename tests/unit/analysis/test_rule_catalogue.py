@@ -15,7 +15,10 @@ from tests.support.mutants import mutants_of
 
 HERE = Path(__file__).parent
 INDUCED = HERE.parents[1] / "integration"
-WANTED = [*(f"D{n:02}" for n in range(1, 6)), *(f"B{n:02}" for n in range(1, 21))]
+WANTED = [
+    f"{kind}{number:02}" for kind, count in (("D", 6), ("B", 20), ("T", 8))
+    for number in range(1, count + 1)
+]  # fmt: skip
 
 each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 

@@ -59,7 +59,9 @@ OPTIONS = {
         *("--task", "--gt", "--pred", "--checkpoint", "--set", "--option", "--name", "--new"),
         "--json",
     },
+    "import motrv2-args": {"--out", "--data", "--json"},
     "report": {"--against", "--html", "--markdown", "--json"},
+    "render": {"--sequence", "--out", "--gt", "--classes", "--fps"},
     "dataset check": {
         *("--split", "--classes", "--class-map", "--anyway", "--detections", "--fields"),
         "--json",
@@ -67,6 +69,10 @@ OPTIONS = {
     "dataset convert": {
         *("--split", "--classes", "--class-map", "--anyway", "--copy"),
         *("--to", "--ids", "--gap", "--keep-groups"),
+    },
+    "dataset detections": {
+        *("--out", "--from", "--format", "--annotations", "--split", "--classes"),
+        *("--min-score", "--scores", "--json"),
     },
     "dataset paste": {"--out", "--count", "--set"},
     "hardware": {"--set", "--fast", "--json"},

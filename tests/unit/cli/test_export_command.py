@@ -97,7 +97,8 @@ def test_a_trainer_without_exports_names_those_that_have() -> None:
     request = ExportRequest(checkpoint="best.safetensors", format="onnx", out="best.onnx")
     with pytest.raises(ConfigError) as refused:
         check_request(request, "mdfed", KNOWN)
-    sentence = "mdfed exports to no other format; there is yolo: onnx, ultralytics"
+    there = "yolo: onnx, ultralytics; motrv2: motrv2"
+    sentence = f"mdfed exports to no other format; there is {there}"
     assert str(refused.value) == sentence
 
 

@@ -12,6 +12,7 @@ RUNNABLE = sorted([*(CONFIGS / "train").glob("*.yaml"), *(CONFIGS / "demo").glob
 GIVEN = {
     "yolo": {"data": "data.yaml", "model": "model.safetensors"},
     "moe_rtdetr": {"data": "traffic"},
+    "motrv2": {"data": "players", "source": "people", "model.pretrained": "one_class.safetensors"},
     "mdfed": {"data": "rallies", "model.pretrained": "stage.safetensors"},
 }
 

@@ -27,6 +27,8 @@ views = st.builds(
     loss=st.sampled_from(["total", "object"]),
     other=st.text(max_size=10),
     other_step=st.sampled_from(["", "50", "final"]),
+    sequence=st.text(max_size=10),
+    frame=st.sampled_from(["", "1", "17495"]),
 )
 
 

@@ -1,8 +1,8 @@
 """Clips: exact frames for given seeds, clamping, lengths by epoch, short sequences, shifts."""
 
-import subprocess
-import sys
 from collections import Counter
+from itertools import chain
+from random import Random
 
 import numpy as np
 import pytest
@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from backend.core.errors import ConfigError, DataError
 from backend.datasets.tracking.clips import (
     ID_ROOM,
-    chance_of,
     check_curriculum,
     clip_index,
     clip_length,
     clip_places,
+    clipped,
+    draw_clips,
     draw_stride,
     pseudo_shifts,
-    shifted,
     unique_ids,
 )
 
@@ -59,30 +59,35 @@ def test_nothing_to_train_on() -> None:
 
 
 def test_strides_reach_from_one_to_the_largest() -> None:
-    drawn = Counter(draw_stride(4, 0, 0, clip) for clip in range(400))
+    chance = Random(0)
+    drawn = Counter(draw_stride(4, chance) for _ in range(400))
     assert set(drawn) == {1, 2, 3, 4}
     assert min(drawn.values()) > 60
-    assert {draw_stride(1, 0, 0, clip) for clip in range(20)} == {1}
+    assert {draw_stride(1, chance) for _ in range(20)} == {1}
 
 
 def test_exact_frames_of_given_seeds() -> None:
-    """The same in every process, and others in the next epoch."""
+    """Others in the next epoch, and the same again."""
     index = clip_index([20, 9], longest=3)
 
-    def clips(seed: int, epoch: int) -> list[list[int]]:
-        strides = [draw_stride(5, seed, epoch, clip) for clip in range(len(index))]
+    def clips(seed: int) -> list[list[int]]:
+        chance = Random(seed)
+        strides = [draw_stride(5, chance) for _ in range(len(index))]
         return [index.places(n, 3, stride)[1].tolist() for n, stride in enumerate(strides)]
 
-    assert clips(0, 0)[:4] == [[0, 5, 10], [1, 6, 11], [2, 4, 6], [3, 7, 11]]
-    assert clips(0, 0) == clips(0, 0)
-    assert clips(0, 0) != clips(0, 1)
-    assert clips(0, 0) != clips(1, 0)
-    code = (
-        "from backend.datasets.tracking.clips import draw_stride\n"
-        "print([draw_stride(5, 0, 0, clip) for clip in range(4)])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == str([draw_stride(5, 0, 0, clip) for clip in range(4)])
+    assert clips(0)[:4] == [[0, 4, 8], [1, 5, 9], [2, 3, 4], [3, 6, 9]]
+    assert clips(0) == clips(0)
+    assert clips(0) != clips(1)
+
+
+def test_epochs_of_drawn_clips_go_on_through_all_of_them() -> None:
+    epochs = [draw_clips(4, 10, seed=3, epoch=epoch).tolist() for epoch in range(5)]
+    assert epochs == [[9, 6, 0, 2], [1, 4, 7, 5], [3, 8, 4, 1], [2, 8, 5, 0], [7, 9, 6, 3]]
+    drawn = list(chain(*epochs))
+    assert sorted(drawn[:10]) == sorted(drawn[10:]) == list(range(10))
+    assert draw_clips(4, 10, seed=3, epoch=2).tolist() == epochs[2]
+    assert draw_clips(4, 10, seed=4, epoch=0).tolist() != epochs[0]
+    assert Counter(draw_clips(25, 10, seed=0, epoch=7).tolist()).keys() == set(range(10))
 
 
 def test_the_clip_length_changes_at_its_epochs() -> None:
@@ -104,26 +109,23 @@ def test_a_curriculum_that_is_none(lengths: tuple[int, ...], epochs: tuple[int, 
 
 
 def test_a_pseudo_clip_begins_at_the_image_and_drifts() -> None:
-    shifts = pseudo_shifts(6, 50, chance_of(3, 0, 0))
+    shifts = pseudo_shifts(6, 50, Random(3))
     assert shifts.shape == (6, 2)
     assert shifts[0].tolist() == [0, 0]
     steps = np.diff(shifts, axis=0)
     assert (np.abs(steps) <= 50).all()
     assert len(np.unique(steps)) > 4
-    many = np.diff(pseudo_shifts(3000, 2, chance_of(3, 0, 0)), axis=0)
+    many = np.diff(pseudo_shifts(3000, 2, Random(3)), axis=0)
     assert set(many.ravel().tolist()) == {-2, -1, 0, 1, 2}
-    assert (pseudo_shifts(6, 50, chance_of(3, 0, 0)) == shifts).all()
+    assert (pseudo_shifts(6, 50, Random(3)) == shifts).all()
+    assert pseudo_shifts(1, 50, Random(3)).tolist() == [[0, 0]]
 
 
-def test_boxes_move_with_the_image_and_may_leave_it() -> None:
-    boxes = np.array([[10, 10, 20, 20], [80, 5, 15, 10], [50, 0, 10, 10]], dtype=float)
-    moved, kept = shifted(boxes, np.array([15, -5]), (96, 64))
-    assert moved.tolist() == [[25, 5, 20, 20], [95, 0, 1, 10], [65, 0, 10, 5]]
-    assert kept.all()
-    gone, kept = shifted(boxes, np.array([30, -10]), (96, 64))
-    assert kept.tolist() == [True, False, False]
-    assert gone[1, 2] == 0
-    assert boxes[0].tolist() == [10, 10, 20, 20]
+def test_boxes_are_cut_at_the_image() -> None:
+    boxes = np.array([[-5, 5, 20, 20], [90, 0, 15, 10], [96, 0, 10, 10], [5, 70, 3, 3]], float)
+    inside, kept = clipped(boxes, (96, 64))
+    assert inside[:2].tolist() == [[0, 5, 15, 20], [90, 0, 6, 10]]
+    assert kept.tolist() == [True, True, False, False]
 
 
 def test_ids_of_different_sequences_never_meet() -> None:

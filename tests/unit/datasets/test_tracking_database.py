@@ -232,3 +232,11 @@ def test_a_database_of_several_data_sets(tmp_path: Path) -> None:
     unclear = {"x/val/c/img1/1": ["1,2,3,4,0.5"], "y/val/c/img1/1": ["5,6,7,8,0.5"]}
     with pytest.raises(DataError, match="x/val/c and as y/val/c"):
         with_proposals(split, parse_database(unclear))
+
+
+@pytest.mark.parametrize("fields", ["xywhs", "xywhcs", "xywhsc"])
+def test_a_database_without_any_detection(fields: str) -> None:
+    database = parse_database({"_meta": {"fields": fields}, "val/a/img1/000001": []})
+    assert database.fields == fields
+    assert database.rows == {"val/a:1": (0, 0)}
+    assert len(database.scores) == 0

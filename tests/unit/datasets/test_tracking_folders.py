@@ -157,3 +157,15 @@ def test_real_annotations_without_images() -> None:
     assert np.concatenate([s.truth.labels for s in split.sequences]).tolist() == [0] * 1515
     assert campus.frame(0).image is None
     assert campus.frame(0).boxes[0].tolist() == [399, 182, 121, 229]
+
+
+@pytest.mark.parametrize("asked", ["val", "valid", "validation"])
+@pytest.mark.parametrize("folder", ["val", "valid", "validation"])
+def test_a_split_is_found_under_the_names_that_people_give_it(
+    tmp_path: Path, asked: str, folder: str
+) -> None:
+    root = made.clean(tmp_path)
+    (root / "val").rename(root / folder)
+    assert list(split_folders(root)) == ["train", folder]
+    read = read_mot(root, asked)
+    assert (read.split, [one.name for one in read.sequences]) == (asked, ["c"])

@@ -39,6 +39,11 @@ BASES: dict[str, dict[str, object]] = {
     "moe of own groups": CUSTOM,
     "dense": {**MOE, "moe": {"experts": "dense"}},
     "mdfed": {"kind": "mdfed", "data": "rallies"},
+    "motrv2": {"kind": "motrv2", "data": "players"},
+    "motrv2 from a checkpoint": {
+        **{"kind": "motrv2", "data": "players", "source": "people"},
+        "model": {"pretrained": "one_class.pth"},
+    },
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from backend.trainers.motrv2.model.learner import ClipLearner, ClipTraining
 from backend.trainers.motrv2.model.matcher import Pairs, assign
 from backend.trainers.motrv2.model.queries import Found, Queries, unnamed
 from backend.trainers.motrv2.selection import Choice, apply, select
-from tests.support.motrv2_frames import clip, frame, gradients, learner, total
+from tests.support.motrv2_frames import batch, clip, frame, gradients, learner, total
 
 NOTHING = Pairs(torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64))
 
@@ -124,7 +124,7 @@ def test_the_runner_gets_weighted_sums_of_all_terms() -> None:
     torch.manual_seed(0)
     terms = network.run(frames).terms
     torch.manual_seed(0)
-    losses = network.loss(frames)
+    losses = network.loss(batch(frames))
     layers = ("", "_aux0")
     assert terms.keys() == {
         f"frame_{t}{layer}_loss_{kind}" for t in range(3) for layer in layers
@@ -160,7 +160,7 @@ def test_empty_frames_have_a_loss_and_gradients(
 def test_a_number_that_is_none_reaches_the_loss() -> None:
     network = learner()
     bad = replace(frame(), image=torch.full((3, 32, 48), math.nan))
-    assert total(network.loss((bad,))).isnan()
+    assert total(network.loss(batch((bad,)))).isnan()
 
 
 def test_ordinary_queries_do_not_see_the_denoising_ones() -> None:
@@ -290,7 +290,7 @@ def test_frames_of_different_sizes_are_encoded_one_by_one() -> None:
     other = replace(two, image=two.image[:, :16])
     memories = network._memories((one, other))
     assert [m.values.shape[1] for m in memories if m is not None] == [24 + 6, 12 + 3]
-    assert total(network.loss((one, other))).isfinite()
+    assert total(network.loss(batch((one, other)))).isfinite()
 
 
 def test_frozen_parts_rest_in_training_mode() -> None:
@@ -340,7 +340,7 @@ def run_of(steps: int, **sizes: Any) -> list[float]:
     frames = clip((0, 1), (0, 1), classes=2)
     values = []
     for _ in range(steps):
-        loss = total(network.loss(frames))
+        loss = total(network.loss(batch(frames)))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -8,6 +8,7 @@ from backend.analysis.diagnostics.chain import below
 from backend.analysis.diagnostics.evidence import Curve, Evidence, Floats
 from backend.analysis.diagnostics.rule import Advice, Clear, Fired, Rule, Unknown, Verdict
 from backend.analysis.diagnostics.series import rate_share, tail, warm
+from backend.analysis.diagnostics.tracking import idle_parts
 from backend.core.diagnosis import Fact, Shown
 
 VANISHED = 1e-7
@@ -29,10 +30,11 @@ def judge(evidence: Evidence) -> Verdict:
     share = rate_share(evidence, next(iter(found.values())).steps)
     if share is None:
         return Unknown("no learning rate was logged")
+    idle = idle_parts(evidence)
     courses = {
-        key.split("/")[1]: tail(Curve(curve.steps[share > 0], curve.values[share > 0]), CHECKS)
+        part: tail(Curve(curve.steps[share > 0], curve.values[share > 0]), CHECKS)
         for key, curve in found.items()
-        if len(curve) == len(share)
+        if (part := key.split("/")[1]) not in idle and len(curve) == len(share)
     }
     if not courses or min(len(course) for course in courses.values()) < CHECKS:
         return Unknown(f"fewer than {CHECKS} looks at the gradients after the warm-up")
@@ -99,7 +101,8 @@ RULE = Rule(
     judge=judge,
     needs="gradient/<part>/mean_abs of each part that trains, and lr/....",
     condition="The mean absolute gradient of a part is under 1e-7 in three looks in a row, or the "
-    "first part's under 1e-4 of the last part's, while the learning rate is not 0.",
+    "first part's under 1e-4 of the last part's, while the learning rate is not 0. Parts of a "
+    "tracker whose gradient is exactly 0 do not count while no track begins.",
     threshold="1e-7; 1e-4; 3 looks of 3 after the warm-up.",
     source="SageMaker Debugger VanishingGradient (1e-7); the ratio is our own.",
     example="Twelve stacked layers with sigmoid activations leave the first one a gradient that "

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from backend.analysis.diagnostics.chain import below
 from backend.analysis.diagnostics.evidence import Evidence
 from backend.analysis.diagnostics.rule import Advice, Clear, Fired, Rule, Unknown, Verdict
+from backend.analysis.diagnostics.tracking import idle_parts
 from backend.core.diagnosis import Fact, Shown
 from backend.core.events import MovementObserved
 from backend.core.evidence import GroupMovement
@@ -23,10 +24,13 @@ def judge(evidence: Evidence) -> Verdict:
     locked = [group for group in _planned(looks[-1]) if _unreachable(group)]
     if locked:
         return _locked(locked, looks[-1])
-    span = _epoch(looks, evidence.plan.steps_per_epoch if evidence.plan else 1)
+    held = evidence.plan.held if evidence.plan else 0
+    free = [look for look in looks if look.since >= held]
+    span = _epoch(free, evidence.plan.steps_per_epoch if evidence.plan else 1)
     if not span:
         return Unknown("less than an epoch of movement was observed")
-    still = [group for group in _planned(span[-1]) if _stood(group, span)]
+    idle = idle_parts(evidence)
+    still = [g for g in _planned(span[-1]) if g.name not in idle and _stood(g, span)]
     return _stuck(still, span) if still else Clear()
 
 
@@ -122,7 +126,7 @@ RULE = Rule(
     needs="What moved at each validation (MovementObserved), with the plan beside it.",
     condition="Tensors that are planned to train have requires_grad False or are not in the "
     "optimizer; or a whole part changes by less than 1e-9 over an epoch while its learning rate "
-    "is at least 10 % of its peak.",
+    "is at least 10 % of its peak; steps of a head warm-up do not count.",
     threshold="Any tensor; 1e-9 relative over one epoch.",
     source="SageMaker Debugger UnchangedTensor; the plan beside the reality is our own.",
     example="An optimizer that is built before the encoder is unfrozen never moves it.",

@@ -61,10 +61,13 @@ def box_terms(boxes: Tensor, targets: Tensor) -> dict[str, Tensor]:
     }
 
 
-def per_box(terms: Iterable[tuple[str, Tensor]], clip: Clip) -> dict[str, Tensor]:
-    """Each term over the clip's number of boxes: the mean over processes, at least 1."""
+def per_box(
+    terms: Iterable[tuple[str, Tensor]], clip: Clip, shared: bool = True
+) -> dict[str, Tensor]:
+    """Each term over the clip's number of boxes, at least 1; ``shared``: the mean over processes,
+    which then all must ask."""
     boxes = torch.tensor(float(sum(len(frame.boxes) for frame in clip)))
-    if distributed.is_available() and distributed.is_initialized():
+    if shared and distributed.is_available() and distributed.is_initialized():
         boxes = boxes.to(clip[0].image.device)
         distributed.all_reduce(boxes)
         boxes /= distributed.get_world_size()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from backend.trainers.motrv2.batch import Clip, Frame
+from backend.trainers.motrv2.batch import Batch, Clip, Frame
 from backend.trainers.motrv2.model.criterion import (
     denoising_terms,
     frame_terms,
@@ -21,6 +21,7 @@ from backend.trainers.motrv2.model.geometry import Geometry
 from backend.trainers.motrv2.model.interaction import Passing, forget_poor, kept_in_training
 from backend.trainers.motrv2.model.matcher import Pairs, assign
 from backend.trainers.motrv2.model.network import Motr
+from backend.trainers.motrv2.model.previous import Previous
 from backend.trainers.motrv2.model.queries import Found, Queries
 from backend.trainers.motrv2.model.transformer import Memory
 
@@ -53,14 +54,20 @@ class ClipOutcome:
 
 
 class ClipLearner(Motr):
-    """``Motr`` with a loss; no tensor has another name."""
+    """``Motr`` with a loss; no tensor has another name. ``previous`` holds what was replaced."""
 
     def __init__(self, geometry: Geometry, training: ClipTraining) -> None:
         super().__init__(geometry)
         self.clip_training = training
+        self.previous = Previous({})
 
-    def loss(self, clip: Clip) -> dict[str, Tensor]:
-        """Weighted terms to be summed, and ``track_queries``: how many a frame passes on."""
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Weighted terms to be summed, and ``track_queries``: how many a frame passes on; means
+        over the clips."""
+        found = [self._clip_loss(clip) for clip in batch.clips]
+        return {name: torch.stack([one[name] for one in found]).mean(0) for name in found[0]}
+
+    def _clip_loss(self, clip: Clip) -> dict[str, Tensor]:
         outcome = self.run(clip)
         passed = torch.tensor(outcome.passed or (0,), dtype=torch.float32)
         mean = passed.mean().to(clip[0].image.device)
@@ -83,7 +90,7 @@ class ClipLearner(Motr):
             if not last:
                 kept = self._passed(queries, found, pairs[-1])
                 passed.append(len(kept))
-        return ClipOutcome(per_box(terms.items(), clip), tuple(passed))
+        return ClipOutcome(per_box(terms.items(), clip, shared=self.training), tuple(passed))
 
     def train(self, mode: bool = True) -> Self:
         """Training mode, but for parts that are frozen as a whole, and norms that are still."""

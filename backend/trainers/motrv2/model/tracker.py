@@ -11,6 +11,7 @@ from backend.trainers.motrv2.batch import Frame
 from backend.trainers.motrv2.model.interaction import within
 from backend.trainers.motrv2.model.network import Motr
 from backend.trainers.motrv2.model.queries import UNNAMED, Found, Queries
+from backend.trainers.motrv2.model.transformer import Memory
 
 Votes = Mapping[int, Tensor]
 """Sums of class scores (C,) by id."""
@@ -83,13 +84,19 @@ def track(
 
 @torch.no_grad()
 def step(
-    network: Motr, state: TrackState, frame: Frame, settings: TrackSettings
+    network: Motr,
+    state: TrackState,
+    frame: Frame,
+    settings: TrackSettings,
+    memory: Memory | None = None,
 ) -> tuple[TrackState, FrameTracks]:
-    """See one more frame; objects and labels of it are not looked at."""
+    """See one more frame, encoded already if there is a ``memory``; objects and labels of it are
+    not looked at."""
+    memory = network.encode(frame.image[None]) if memory is None else memory
     queries = network.new_queries(frame)
     if state.queries is not None:
         queries = queries.followed_by(state.queries)
-    found = network.decode(network.encode(frame.image[None]), queries.content, queries.anchors)
+    found = network.decode(memory, queries.content, queries.anchors)
     queries, born = counted(queries, found.scores, state.born, settings)
     tracks, votes = _told(queries, found, state.votes, settings)
     kept = within(queries.ids >= 0, queries.ids, found.scores, settings.max_track_queries)

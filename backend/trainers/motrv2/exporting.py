@@ -1,0 +1,126 @@
+"""A checkpoint in the reference's own layout, for its tools."""
+
+from pathlib import Path
+
+import torch
+
+from backend.core.digest import sha256
+from backend.core.errors import CheckpointError, StoreError
+from backend.core.exporting import check_request, report_of
+from backend.core.trainer import ExportReport, ExportRequest
+from backend.core.workdir import write_atomic
+from backend.trainers.motrv2.batch import Frame
+from backend.trainers.motrv2.checkpoint import Saved, filled, read_checkpoint
+from backend.trainers.motrv2.checkpoint_format import OURS, write_original
+from backend.trainers.motrv2.model.network import Motr
+from backend.trainers.motrv2.model.previous import split_previous
+from backend.trainers.motrv2.spec import SPEC
+
+SIZE = 256
+PROPOSALS = 8
+
+
+def export(request: ExportRequest) -> ExportReport:
+    """Write the checkpoint to ``request.out`` as the reference saves its own, and the report to
+    the same name with ``.json``.
+
+    The file is read again: its tensors must be equal to the bit, and the outputs of both
+    networks are compared on noise. Raises ConfigError for the request, and CheckpointError and
+    StoreError, then with nothing written.
+    """
+    out = Path(request.out)
+    check_request(request, SPEC.kind, {SPEC.kind: SPEC.exports})
+    saved = read_checkpoint(Path(request.checkpoint))
+    state, before = split_previous(saved.weights)
+    temporary = out.with_name(f".{out.stem}.pth")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        told = write_original(temporary, state)
+        written = read_checkpoint(temporary)
+        _check_equal(out, saved, written)
+        report = ExportReport(
+            checkpoint=request.checkpoint,
+            format=request.format,
+            path=str(out),
+            sha256=sha256(temporary),
+            bytes=temporary.stat().st_size,
+            difference=_difference(saved, written),
+            facts={"entries": len(written.weights), "classes": ", ".join(saved.classes)},
+            warnings=(*_left_out(state, told), *_replaced(before, saved)),
+        )
+        write_atomic(report_of(out), report.model_dump_json(indent=2) + "\n")
+        temporary.replace(out)
+    except OSError as error:
+        raise StoreError(f"{out}: cannot be written ({error.strerror})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return report
+
+
+def _check_equal(out: Path, saved: Saved, written: Saved) -> None:
+    """Every tensor of the file, but for ours that it cannot have. Raises CheckpointError."""
+    state, _ = split_previous(saved.weights)
+    wanted = {name: tensor for name, tensor in state.items() if not name.startswith(OURS)}
+    if wanted.keys() != written.weights.keys() or not all(
+        torch.equal(tensor, written.weights[name]) for name, tensor in wanted.items()
+    ):
+        raise CheckpointError(
+            f"{out}: not written, because its tensors differ from the checkpoint's; report this"
+        )
+
+
+def _left_out(state: dict[str, torch.Tensor], told: tuple[str, ...]) -> tuple[str, ...]:
+    names = [name for name in state if name.startswith(OURS)]
+    if not names:
+        return ()
+    effect = (
+        "the file answers otherwise: it does not know the proposals' classes"
+        if told
+        else "it is zero, so nothing changes"
+    )
+    return (f"left out, as the format has no place for it: {', '.join(names)}; {effect}",)
+
+
+def _replaced(before: dict[str, torch.Tensor], saved: Saved) -> tuple[str, ...]:
+    if not before:
+        return ()
+    return (
+        f"left out: {len(before)} tensors of the {len(saved.previous_classes)} classes that it "
+        "knew before it was fine-tuned",
+    )
+
+
+@torch.inference_mode()
+def _difference(saved: Saved, written: Saved) -> float:
+    """The highest absolute difference of logits and boxes on one image of noise."""
+    found = []
+    for one in (saved, written):
+        network = Motr(one.geometry)
+        state, _ = split_previous(one.weights)
+        filled(network, state, one.path).eval()
+        frame = _noise(saved.geometry.proposal_classes)
+        queries = network.new_queries(frame)
+        found.append(
+            network.decode(network.encode(frame.image[None]), queries.content, queries.anchors)
+        )
+    first, second = found
+    return max(
+        float((first.logits - second.logits).abs().max()),
+        float((first.boxes - second.boxes).abs().max()),
+    )
+
+
+def _noise(classes: int) -> Frame:
+    """An image with proposals, of each class in turn."""
+    chance = torch.Generator().manual_seed(0)
+    boxes = torch.rand(PROPOSALS, 4, generator=chance) * 0.4 + 0.1
+    labels = torch.arange(PROPOSALS) % classes if classes else torch.full((PROPOSALS,), -1)
+    return Frame(
+        image=torch.randn(3, SIZE, SIZE, generator=chance),
+        boxes=torch.empty(0, 4),
+        labels=torch.empty(0, dtype=torch.int64),
+        ids=torch.empty(0, dtype=torch.int64),
+        proposals=boxes,
+        proposal_scores=torch.rand(PROPOSALS, generator=chance),
+        proposal_classes=labels,
+    )
