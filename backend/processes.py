@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ class Workers:
 def _undisturbed() -> Iterator[None]:
     """What is started now gets none of ``TO_STOP``, which a cluster may send to all processes of
     a job; a worker takes them again once it has its own handlers."""
+    resource_tracker.ensure_running()  # which would unblock SIGTERM if it were started below
     before = signal.pthread_sigmask(signal.SIG_BLOCK, TO_STOP)
     try:
         yield

@@ -15,9 +15,9 @@ from backend.analysis.tracks import Recording, changed_most
 from backend.catalog import load_config
 from backend.cli._common import number, show, table
 from backend.cli.checkpoints import sentences
-from backend.cli.evidence import conclusion
+from backend.cli.evidence import deltas
 from backend.config.schema import TrainConfig
-from backend.core.comparisons import Comparison
+from backend.core.comparisons import Comparison, DataComparison
 from backend.core.records import Run
 from backend.synthetic.volleyball import write_volleyball
 from backend.tracking.home import Home
@@ -26,6 +26,7 @@ from studies._demo_parts import Parts
 CONFIGS = Path(__file__).parents[1] / "configs" / "demo"
 MODEL = "volleyball"
 STRATEGIES = ("moderate", "aggressive", "full")
+COMPARED = ("HOTA", "DetA", "AssA", "IDSW", "cls_HOTA")
 HOLDOUT = 20
 """Sequences: as many as the gate asks for."""
 METRICS = (
@@ -104,7 +105,8 @@ class Demo:
                   ("strategy", "trains", "HOTA", "per class", "class named", "best threshold",
                    "source HOTA", "forgotten"),
                   [self._row(*pair) for pair in zip(STRATEGIES, runs, strict=True)]),
-            *conclusion(verdict),
+            "",
+            *_compared(verdict),
             "",
             f"{minutes:.1f} minutes. Where to look:",
             f"  {video}",
@@ -125,6 +127,19 @@ class Demo:
             f"{found['val/swept_HOTA']} at {number(last.get('val/best_thresh'), 1)}",
             *(found[name] for name in METRICS[5:]),
         )
+
+
+def _compared(verdict: Comparison) -> list[object]:
+    """Both sides of it: the target's holdout and the source domain."""
+    sides = {f"eight classes: {STRATEGIES[0]} → {STRATEGIES[-1]} on the holdout": verdict.target}
+    if verdict.source is not None:
+        sides["people: the same two on the source domain, with the old head"] = verdict.source
+    return [deltas(title, _short(data), verdict.confidence) for title, data in sides.items()]
+
+
+def _short(data: DataComparison) -> DataComparison:
+    kept = tuple(metric for metric in data.metrics if metric.name in COMPARED)
+    return data.model_copy(update={"metrics": kept})
 
 
 def trained_percent(work: Path) -> float:

@@ -1,5 +1,6 @@
 """assay evaluate, compare."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,13 +15,19 @@ if TYPE_CHECKING:
         Comparison,
         DataComparison,
         Family,
+        MetricDelta,
         RecipeComparison,
     )
     from backend.core.records import Checkpoint, EvalReport
     from backend.core.trainer import TrainerSpec
 
+MOST_ROWS = 40
 MOST_COLUMNS = 6
-"""Metrics of a table, where the trainer does not name those that it shows."""
+"""Metrics of a table of checkpoints, where the trainer names none."""
+CLASS_COLUMNS = {
+    "tracking": ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "track_length"),
+}
+"""Of the table per class, by task; all that a class has where the task is not named."""
 
 SplitOption = Annotated[str, typer.Option(help="The split of the dataset to score on.")]
 ConfigOption = Annotated[
@@ -71,10 +78,8 @@ def evaluate(
     if as_json:
         show(report.model_dump_json(indent=2))
         return
-    rows = [(name, number(value)) for name, value in report.metrics.items()]
     show(
-        table(f"{side.contender.label} on {report.split} ({report.units} {report.unit}s)",
-              ("metric", "value"), rows),
+        *whole(report, f"{side.contender.label} on {report.split}", spec),
         "", per_class(report), f"predictions: {report.predictions}",
         *(f"warning: {warning}" for warning in report.warnings),
     )  # fmt: skip
@@ -186,13 +191,13 @@ def deltas(title: str, data: "DataComparison", confidence: float) -> object:
     """The metrics of one dataset, old and new."""
     from backend.analysis import text
 
-    rows = [
-        (
-            *(m.name, number(m.baseline), number(m.candidate), signed(m.delta)),
-            *(bounds(m.low, m.high), text.p_value(m.p_value), text.share(m.wins), m.verdict),
-        )
-        for m in data.metrics
-    ]
+    def row(m: "MetricDelta") -> tuple[str, ...]:
+        digits = 0 if text.counted((m.baseline, m.candidate)) else 4
+        values = (number(m.baseline, digits), number(m.candidate, digits), signed(m.delta, digits))
+        interval = bounds(m.low, m.high, partial(signed, digits=digits))
+        chances = (text.p_value(m.p_value), text.share(m.wins))
+        return (m.name, *values, interval, *chances, m.verdict)
+
     return table(
         f"{title} ({', '.join(filter(None, [data.split, f'{data.units} {data.unit}s']))})",
         (
@@ -205,7 +210,7 @@ def deltas(title: str, data: "DataComparison", confidence: float) -> object:
             "new wins",
             "verdict",
         ),
-        rows,
+        [row(one) for one in data.metrics],
     )
 
 
@@ -256,11 +261,27 @@ def bounds(low: float | None, high: float | None, text: "Callable[..., str]" = s
     return "–" if low is None or high is None else f"{text(low)} … {text(high)}"
 
 
+def whole(report: "EvalReport", title: str, spec: "TrainerSpec") -> list[object]:
+    """Metrics over all classes; of very many those that the trainer names, in its order."""
+    from backend.analysis import text
+
+    names = list(report.metrics)
+    if len(names) > MOST_ROWS:
+        names = [one.name for one in spec.metrics if one.name in report.metrics]
+    values = {name: report.metrics[name] for name in names}
+    rows = [(name, number(v, 0 if text.counted((v,)) else 4)) for name, v in values.items()]
+    rest = len(report.metrics) - len(names)
+    made = table(f"{title} ({text.plural(report.units, report.unit)})", ("metric", "value"), rows)
+    return [made, *([f"{text.plural(rest, 'metric')} more: --json"] if rest else [])]
+
+
 def per_class(report: "EvalReport") -> object:
     """Per-class scores."""
     from backend.analysis import text
 
-    names = sorted({name for scores in report.per_class.values() for name in scores})
+    found = {name for scores in report.per_class.values() for name in scores}
+    chosen = CLASS_COLUMNS.get(report.task, tuple(sorted(found)))
+    names = [name for name in chosen if name in found]
     counts = {n for n in names if text.counted(s.get(n) for s in report.per_class.values())}
     rows = [
         (label, *(number(scores.get(name), 0 if name in counts else 4) for name in names))

@@ -46,8 +46,8 @@ class ClusterTrainer(RunnerToyTrainer):
         assert supervisor is not None
         assert supervisor.pid is not None
         number = signal.Signals[(self.work_dir / "signal").read_text()]
-        os.kill(os.getpid(), number)  # as a cluster may: every process of the job
-        os.kill(supervisor.pid, number)
+        for process in (os.getpid(), os.getppid(), supervisor.pid):  # a cluster may tell all
+            os.kill(process, number)
         pause = threading.Event()
         while stop.reason() is None:
             pause.wait(0.01)

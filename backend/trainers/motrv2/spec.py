@@ -1,6 +1,6 @@
 """What the MOTRv2 trainer can be told, and what it reports. No torch here."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -20,6 +20,9 @@ STRATEGIES = {
     "full": "everything but the ResNet's first layers and its batch norms",
     "custom": "what freeze.modules names, aliases or regular expressions; ! takes out again",
 }
+
+ShortSide = Annotated[int, Field(ge=32, le=4096)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 METRICS = (
     MetricSpec(name="cls_HOTA", direction="maximize", description="mean HOTA over classes"),
@@ -83,17 +86,17 @@ class ImagesConfig(Section):
     ``short`` and ``long``: the short side is resized to the first, unless the long one would
     exceed the second. ``train_short``: the short sides to draw from; empty: ``short``.
     ``crop``: least and largest side of a crop, taken from an image whose short side was first
-    drawn from ``crop_short``.
+    drawn from ``crop_short``; empty: ``short``.
     """
 
-    short: int = Field(800, ge=32, le=4096)
+    short: ShortSide = 800
     long: int = Field(1536, ge=32, le=8192)
-    train_short: tuple[int, ...] = tuple(range(608, 993, 32))
+    train_short: tuple[ShortSide, ...] = tuple(range(608, 993, 32))
     flip: float = Field(0.5, ge=0, le=1, description="Chance of a horizontal flip.")
     crop_chance: float = Field(0.5, ge=0, le=1)
     crop: tuple[int, int] = (800, 1200)
-    crop_short: tuple[int, ...] = (800, 1000, 1200)
-    hsv: tuple[float, float, float] = Field(
+    crop_short: tuple[ShortSide, ...] = (800, 1000, 1200)
+    hsv: tuple[Share, Share, Share] = Field(
         (0.015, 0.5, 0.5), description="Largest change of hue, saturation and value, shares."
     )
 

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
+from pydantic import ValidationError
 from torch import Tensor
 
 from backend.core.errors import DataError
@@ -270,3 +271,12 @@ def test_one_look_for_all_frames_of_a_clip(tmp_path: Path) -> None:
         sizes.add(clip[0].image.shape)
     assert dropped > 2
     assert len(sizes) > 5
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("train_short", [0]), ("crop_short", [-5]), ("hsv", [0, 0, 1.5]), ("hsv", [-0.1, 0, 0])],
+)
+def test_what_no_image_could_be_made_of_is_refused(key: str, value: list[float]) -> None:
+    with pytest.raises(ValidationError, match=rf"(?m)^{key}\.\d$"):
+        images(**{key: value})
