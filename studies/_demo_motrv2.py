@@ -112,7 +112,7 @@ class Demo:
             f"  {video}",
             "  make dashboard                  Compare: both sides, frame by frame",
             f"  assay compare {runs[0].key} {runs[-1].key}",
-            "  assay study run tracking --config configs/train/motrv2.yaml --name strategies",
+            f"  assay study run tracking --config {Path(runs[0].work_dir) / 'config.yaml'}",
         )  # fmt: skip
 
     def _row(self, strategy: str, run: Run) -> tuple[str, ...]:

@@ -47,7 +47,8 @@ def check(
     class_map: MapOption = None,
     anyway: AnywayOption = False,
     detections: Annotated[
-        Path | None, typer.Option(help="A detection database (JSON) for a MOT folder.")
+        Path | None,
+        typer.Option(help="A detection database for a MOT folder; default: det_db.json in it."),
     ] = None,
     fields: Annotated[
         str, typer.Option(help="Its fields: xywhs, xywhcs, xywhsc; auto decides from the file.")
@@ -210,7 +211,7 @@ def _check_mot(
     from backend.datasets.tracking import Detections, MotOptions
 
     names = tuple(name.strip() for name in (classes or "").split(",") if name.strip())
-    database = Detections(detections, fields) if detections is not None else None
+    database = Detections(detections, fields) if detections else Detections.beside(data, fields)
     read = check_mot(data, split or (), database, MotOptions(names), as_json=as_json)
     if not anyway:
         end_if_faulty(read)

@@ -96,7 +96,7 @@ VOLLEYBALL = (
 )  # fmt: skip
 FIXED_HERE = "always so"
 EVERYTHING_BUT_BACKBONE = (".", "!backbone")
-DROP, GAMMA = 4, 0.1
+DROP, GAMMA, PUBLISHED_RATE = 4, 0.1, 2e-4
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,8 @@ def import_arguments(path: Path, data: Path | None = None) -> Imported:
     Raises DataError with one sentence for what cannot be taken over.
     """
     places = Places.of(path)
-    given = read_arguments(path, places.file)
+    read = read_arguments(path, places.file)
+    given = read.values
     places = places.below(given.get("mot_path"))
     _refuse(given, path)
     made = Imported()
@@ -166,8 +167,11 @@ def import_arguments(path: Path, data: Path | None = None) -> Imported:
     _weights(made, given, places, path)
     _directly(made, given)
     _rates(made, given)
+    _clips_of_a_step(made, read.processes)
     _strategy(made, given)
     _without_effect(made, given)
+    for name, value in read.overruled:
+        made.leave(_argument(name, value), "given again further on; the last counts")
     return made
 
 
@@ -304,6 +308,20 @@ def _rates(made: Imported, given: Mapping[str, object]) -> None:
     if not falls:
         made.warnings.append(
             f"the learning rate never falls: it would after {drop} epochs, and there are {epochs}"
+        )
+
+
+def _clips_of_a_step(made: Imported, processes: int | None) -> None:
+    """MOTRv2's processes take a clip each and step together; here they are accumulated."""
+    key, rate = "runner.accumulate", made.values["runner.optimizer.lr.all"]
+    if processes is not None:
+        made.take(f"--nproc_per_node {processes}", key, processes)
+        return
+    made.open("nproc_per_node", key, 1, "8 in its script")
+    if rate == PUBLISHED_RATE:
+        made.warnings.append(
+            f"the published rate {shown(rate)} is for 8 clips a step, one for each process, and "
+            "this config takes one; set runner.accumulate 8, or a smaller rate"
         )
 
 

@@ -12,8 +12,10 @@ import difflib
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from backend.core.errors import DataError
 from backend.importers.reading import read_text
@@ -54,18 +56,34 @@ _OTHER_FILE = re.compile(r"\$\(\s*(?:cat\s+|<\s*)([^()]+?)\s*\)|`\s*cat\s+([^`]+
 _QUOTED = re.compile(r"[\"'](" + _OTHER_FILE.pattern + r")[\"']")
 _ENDS = re.compile(r"[|&;<>()]+")
 _REDIRECTED = re.compile(r"\s\d>")
+_PROCESSES = re.compile(r"--nproc[_-]per[_-]node[=\s]+(\d+)")
+_SHELL = re.compile(r"[|&;<>()`$]")
 _MOST_FILES = 8
 
 
-def read_arguments(path: Path, find: Callable[[str], Path]) -> dict[str, object]:
-    """Name to value of what a file gives; of what is given twice, the last, as a parser has it.
+@dataclass(frozen=True)
+class Given:
+    """Name to value; what the same file ``overruled`` further on; how many ``processes`` it
+    starts, None where it does not say."""
+
+    values: Mapping[str, object]
+    overruled: Sequence[tuple[str, object]] = ()
+    processes: int | None = None
+
+
+def read_arguments(path: Path, find: Callable[[str], Path]) -> Given:
+    """What a file gives; of what is given twice the last counts, as a parser has it.
 
     ``find`` turns a path of another file into one that can be opened. Raises DataError with one
     sentence for what is no argument of MOTRv2, or has a wrong value.
     """
-    words = _words(_inserted(read_text(path), path, find, _MOST_FILES), path)
+    text = _inserted(read_text(path), path, find, _MOST_FILES)
     parser = _parser(path)
-    known, unknown = parser.parse_known_args(list(words))
+    known, unknown = parser.parse_known_args(list(_words(text, path)))
+    if unknown and _SHELL.search(unknown[0]):
+        raise DataError(
+            f"{path}: '{unknown[0]}' is for a shell, which is not run; keep MOTRv2's arguments only"
+        )
     if unknown:
         near = difflib.get_close_matches(unknown[0], parser.names, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
@@ -81,7 +99,31 @@ def read_arguments(path: Path, find: Callable[[str], Path]) -> dict[str, object]
                 f"{path}: --{name} {value} is filled in by a shell, which is not run; write its "
                 "value"
             )
-    return given
+    processes = _PROCESSES.search(text)
+    return Given(given, parser.overruled, int(processes[1]) if processes else None)
+
+
+class _Last(argparse.Action):
+    """Stores a value, and keeps the one that it takes the place of."""
+
+    def __init__(
+        self, *names: object, overruled: list[tuple[str, object]], **more: Any
+    ) -> None:
+        super().__init__(*names, **more)
+        self._overruled = overruled
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Of argparse."""
+        before = getattr(namespace, self.dest, values)
+        if before != values:
+            self._overruled.append((self.dest, before))
+        setattr(namespace, self.dest, values)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -90,6 +132,7 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, source: Path) -> None:
         super().__init__(prog="MOTRv2", add_help=False, argument_default=argparse.SUPPRESS)
         self._source = source
+        self.overruled: list[tuple[str, object]] = []
 
     @property
     def names(self) -> list[str]:
@@ -103,6 +146,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser(source: Path) -> _Parser:
     parser = _Parser(source)
+    kept = partial(parser.add_argument, action=_Last, overruled=parser.overruled)
     for name in FLAGS:
         parser.add_argument(f"--{name}", action="store_true")
     kinds: tuple[tuple[Sequence[str], Callable[[str], object]], ...] = (
@@ -110,9 +154,9 @@ def _parser(source: Path) -> _Parser:
     )  # fmt: skip
     for names, kind in kinds:
         for name in names:
-            parser.add_argument(f"--{name}", type=kind)
+            kept(f"--{name}", type=kind)
     for name, kind in LISTS.items():
-        parser.add_argument(f"--{name}", type=kind, nargs="+")
+        kept(f"--{name}", type=kind, nargs="+")
     return parser
 
 
@@ -121,6 +165,11 @@ def _inserted(text: str, path: Path, find: Callable[[str], Path], left: int) -> 
 
     def content(match: re.Match[str]) -> str:
         name = next(group for group in match.groups() if group is not None).strip("\"'")
+        if "$" in name:
+            raise DataError(
+                f"{path}: {match[0]} is filled in by a shell, which is not run; import the file "
+                "of arguments that it stands for"
+            )
         if not left:
             raise DataError(f"{path}: files that name files that name files; write one")
         other = find(name)

@@ -24,7 +24,7 @@ def read_text(path: Path) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return _decoded(path, data, "utf-16")
     if b"\0" in data[:4096]:
-        raise DataError(f"{path}: not a text file; name the log, not the weights")
+        raise DataError(f"{path}: not a text file; weights and archives are none")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -49,7 +49,7 @@ def preflight(
 
 
 def _diagnosed(evidence: Evidence, act: Act, rules: Sequence[Rule], *, early: bool) -> Diagnosis:
-    verdicts = {rule: confirmed(rule, evidence) for rule in rules}
+    verdicts = {rule: confirmed(rule, evidence) for rule in rules if rule.concerns(evidence)}
     fired = {rule: v for rule, v in verdicts.items() if isinstance(v, Fired)}
     findings = _ranked(_finding(rule, v, act) for rule, v in fired.items())
     shown, also_seen = _rooted(findings, {rule.id: rule.explains for rule in rules})

@@ -58,12 +58,18 @@ class Unknown:
 Verdict = Fired | Clear | Unknown
 
 
+def any_run(evidence: Evidence) -> bool:
+    """A rule for every run."""
+    return True
+
+
 @dataclass(frozen=True)
 class Rule:
     """One line of the catalogue.
 
     ``judge`` is a pure function. ``confirm``: evaluations in a row that must agree before the rule
-    fires or clears (1 for what is certain at once). ``explains`` are rules that are silenced when
+    fires or clears (1 for what is certain at once). ``concerns``: is this a run of the kind that
+    it knows? It says nothing of others. ``explains`` are rules that are silenced when
     this one fires with at least severity error. ``needs``, ``condition``, ``threshold``,
     ``source`` and ``example`` are the catalogue's page, one sentence each.
     """
@@ -78,3 +84,4 @@ class Rule:
     example: str
     confirm: int = 2
     explains: tuple[str, ...] = ()
+    concerns: Callable[[Evidence], bool] = any_run

@@ -14,6 +14,12 @@ RISES = 1.05
 NO_TRACKER = "what a tracker does was not observed"
 
 
+def of_tracker(evidence: Evidence) -> bool:
+    """Could this be a tracker's run? Not if it told its metrics, and HOTA is none of them."""
+    started = evidence.started
+    return started is None or any(spec.name == "HOTA" for spec in started.metrics)
+
+
 def validations(evidence: Evidence) -> list[TracksObserved]:
     """What was tracked at each validation; of a run that only evaluated, at its end."""
     told = evidence.all(TracksObserved)

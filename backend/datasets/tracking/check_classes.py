@@ -76,6 +76,11 @@ def check_number(split: TrackingSplit, wanted: Expectations) -> Iterator[DataFin
             f"every box is of class {split.classes[only]}, though {declared} are declared",
             **numbers,
         )  # fmt: skip
+    elif not present:
+        yield finding(
+            "N6", "error", split.split, "no class has a box: nothing to learn or to score",
+            absent=declared, **numbers,
+        )  # fmt: skip
     elif len(present) < declared and split.declared:
         absent = [name for label, name in enumerate(split.classes) if label not in present]
         yield finding(

@@ -82,12 +82,12 @@ def draw_clips(count: int, clips: int, seed: int, epoch: int) -> Ints:
 def check_curriculum(lengths: Sequence[int], epochs: Sequence[int]) -> None:
     """Raises ConfigError unless ``lengths`` are from 1 and ``epochs`` rise, one fewer."""
     if not lengths or min(lengths) < 1:
-        raise ConfigError(f"clip_lengths {list(lengths)}: expected numbers of frames from 1")
+        raise ConfigError(f"clip lengths {list(lengths)}: expected numbers of frames from 1")
     rising = all(a < b for a, b in pairwise(epochs))
     if len(epochs) != len(lengths) - 1 or not rising or (epochs and epochs[0] < 1):
         raise ConfigError(
-            f"clip_length_epochs {list(epochs)}: expected {len(lengths) - 1} rising epochs from "
-            f"1, one fewer than clip_lengths {list(lengths)}"
+            f"epochs {list(epochs)} after which the clip length changes: expected "
+            f"{len(lengths) - 1} rising from 1, one fewer than the lengths {list(lengths)}"
         )
 
 

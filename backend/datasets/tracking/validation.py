@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from backend.core.errors import DataError
 from backend.core.evidence import DataFinding, TrackCensus
@@ -26,6 +27,9 @@ from backend.datasets.tracking.expectations import Expectations
 from backend.datasets.tracking.mot_folder import IMAGE_FOLDER, MotOptions, read_mot
 from backend.datasets.tracking.proposals import with_proposals
 from backend.datasets.tracking.records import TrackingSplit
+
+DATABASE = "det_db.json"
+"""The detection database of a data folder that brings its own."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,12 @@ class Detections:
 
     path: Path
     fields: str = AUTO
+
+    @classmethod
+    def beside(cls, root: Path, fields: str = AUTO) -> Self | None:
+        """That of a data folder which brings its own."""
+        path = root / DATABASE
+        return cls(path, fields) if path.is_file() else None
 
 
 def read_tracking(

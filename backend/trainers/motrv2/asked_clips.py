@@ -17,10 +17,10 @@ from backend.datasets.tracking.detection_keys import KeyRule
 from backend.datasets.tracking.mot_folder import IMAGE_FOLDER, read_sequence
 from backend.datasets.tracking.proposals import with_proposals
 from backend.datasets.tracking.records import UNKNOWN, Floats, Ints, TrackingSplit, TrackSequence
+from backend.datasets.tracking.validation import DATABASE
 from backend.scoring.tracking.motchallenge import read_table
 from backend.trainers.motrv2.batch import Frame
 from backend.trainers.motrv2.data import SequenceFrames
-from backend.trainers.motrv2.data_reading import DATABASE
 from backend.trainers.motrv2.images import Size, seen, shown, whole
 from backend.trainers.motrv2.spec import Motrv2Config
 

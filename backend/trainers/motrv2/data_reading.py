@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from backend.core.digest import sha256
@@ -10,11 +11,15 @@ from backend.core.errors import ConfigError, DataError
 from backend.core.records import DatasetInput
 from backend.datasets.tracking import Expectations, MotOptions
 from backend.datasets.tracking.records import TrackingSplit, TrackSequence
-from backend.datasets.tracking.validation import Detections, TrackingData, read_tracking
+from backend.datasets.tracking.validation import (
+    DATABASE,
+    Detections,
+    TrackingData,
+    read_tracking,
+)
+from backend.trainers.motrv2.images import check_image
 from backend.trainers.motrv2.spec import Motrv2Config
 
-DATABASE = "det_db.json"
-"""The detection database of a data folder that brings its own."""
 THREADS = 8
 
 
@@ -54,24 +59,24 @@ def detections_of(config: Motrv2Config, root: Path) -> Detections | None:
     For the config's own data ``det_db.path`` comes first, else what lies in ``root``. Raises
     ConfigError if there is neither.
     """
-    asked, beside = config.det_db, root / DATABASE
+    asked = config.det_db
     if not asked.use:
         return None
     own = _same(root, config.data)
     told = None if asked.path is None else Detections(asked.path, asked.fields)
-    if beside.is_file() and not (own and told):
-        return Detections(beside, asked.fields) if own else Detections(beside)
-    if told:
-        return told
+    beside = Detections.beside(root, asked.fields) if own else Detections.beside(root)
+    if found := (told or beside if own else beside or told):
+        return found
     raise ConfigError(
         f"{root}: has no {DATABASE}, and det_db.path names none, but tracks begin at a detector's "
-        "boxes; make one from its results and set det_db.path, or set det_db.use: false"
+        "boxes; make one from its results (assay dataset detections), or set det_db.use: false"
     )
 
 
 def as_input(split: TrackingSplit) -> DatasetInput:
     """The split as a run records it. ``digest``: over classes, images, labels and proposals; it
-    does not depend on where the data lie. Raises DataError for an image that cannot be read."""
+    does not depend on where the data lie. Raises DataError for an image that cannot be read,
+    or has another size than the others of its sequence."""
     digest = hashlib.sha256(repr((split.classes, split.class_ids)).encode())
     with ThreadPoolExecutor(THREADS) as pool:
         for sequence in split.sequences:
@@ -91,15 +96,20 @@ def _same(one: Path, other: Path | None) -> bool:
 
 
 def _add(digest: "hashlib._Hash", sequence: TrackSequence, pool: ThreadPoolExecutor) -> None:
-    images = pool.map(_digest, sequence.images)
+    size = (sequence.width, sequence.height)
+    images = pool.map(partial(_digest, size=size), sequence.images)
     digest.update(f"\n{sequence.name}\0{sequence.numbers.tolist()}\0{','.join(images)}".encode())
     for rows in (sequence.truth, sequence.proposals):
         for name, values in vars(rows).items():
             digest.update(f"\0{name}{values.shape}".encode() + values.tobytes())
 
 
-def _digest(image: Path | None) -> str:
+def _digest(image: Path | None, size: tuple[int | None, int | None]) -> str:
+    width, height = size
+    if image is None or width is None or height is None:
+        return "none"
+    check_image(image, (width, height))
     try:
-        return "none" if image is None else sha256(image)
+        return sha256(image)
     except OSError as error:
         raise DataError(f"{image}: cannot be read ({error.strerror or error})") from None

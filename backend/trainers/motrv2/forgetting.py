@@ -4,19 +4,25 @@ The source domain is tracked with the classifiers and class vectors that the net
 they were replaced: so it tells of the body, whatever the new head knows.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from backend.core.errors import DataError
+from backend.core.workdir import write_json
 from backend.datasets.tracking.records import TrackingSplit
 from backend.trainers.motrv2.checkpoint import before as put_back
-from backend.trainers.motrv2.data import read_data
+from backend.trainers.motrv2.data import as_input, read_data
 from backend.trainers.motrv2.inference import follow_split
 from backend.trainers.motrv2.judging import expected_names, matched, refuse_wrong
 from backend.trainers.motrv2.model.learner import ClipLearner
 from backend.trainers.motrv2.spec import Motrv2Config
 
 HOTA, FORGETTING = "source/HOTA", "source/forgetting"
+KEPT = "source.json"
+"""Where a run keeps what was measured before it began."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,16 @@ class Source:
 
 
 def before(
-    learner: ClipLearner, config: Motrv2Config, previous: Sequence[str] = ()
+    learner: ClipLearner,
+    config: Motrv2Config,
+    previous: Sequence[str] = (),
+    work_dir: Path | None = None,
 ) -> Source | None:
     """The source domain, measured with a network that was not trained yet; None if the config
     names none.
 
-    ``previous`` are the classes whose classifiers were replaced, empty if none were. Raises
+    ``previous`` are the classes whose classifiers were replaced, empty if none were. What was
+    measured is kept in ``work_dir``: a run that goes on does not measure it again. Raises
     DataError, also if the source domain has other classes than the network had.
     """
     if config.source is None:
@@ -60,7 +70,37 @@ def before(
             f"{f' ({names})' if (names := ', '.join(filter(None, previous))) else ''}; name the "
             "data that it was trained on, or leave source out"
         )
-    return Source(split, config, source_hota(learner, split, config))
+    if work_dir is None:
+        return Source(split, config, source_hota(learner, split, config))
+    key, path = _decided_by(learner, split, config), work_dir / KEPT
+    hota = _kept(path, key)
+    if hota is None:
+        hota = source_hota(learner, split, config)
+        write_json(path, {"decided_by": key, HOTA: hota})
+    return Source(split, config, hota)
+
+
+def _kept(path: Path, key: str) -> float | None:
+    """HOTA as it was measured, if nothing that decides it has changed since."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return float(found[HOTA]) if found["decided_by"] == key else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _decided_by(learner: ClipLearner, split: TrackingSplit, config: Motrv2Config) -> str:
+    """Sha256 over the weights, the data, and the settings of the tracker and its images."""
+    settings = {
+        "geometry": asdict(learner.geometry),
+        "tracker": config.tracker.model_dump(mode="json", exclude={"sweep"}),
+        "images": [config.images.short, config.images.long],
+        "data": as_input(split).digest,
+    }
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name, tensor in learner.state_dict().items():
+        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _agree(known: Sequence[str], names: Sequence[str]) -> bool:

@@ -5,6 +5,7 @@ of objects and of the detector go with the picture, whatever was drawn.
 """
 
 import math
+import os
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -25,6 +26,9 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 """Red, green and blue to brightness and two axes of colour, as in NTSC."""
 WHITE = 255.0
+LAST_BYTES = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+"""What a whole file ends with; a little may follow."""
+TAIL = 1024
 
 Size = tuple[int, int]
 """Width and height."""
@@ -43,6 +47,27 @@ class View(NamedTuple):
     size: Size
     mirrored: bool = False
     cut: bool = False
+
+
+def check_image(path: Path, size: Size) -> None:
+    """See that ``read_image`` will read a file, without decoding it if its ends tell.
+
+    Raises as that does.
+    """
+    try:
+        with Image.open(path) as opened:
+            mark = LAST_BYTES.get(opened.format or "")
+            sound = opened.size == size and mark is not None and mark in _tail(path)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        sound = False
+    if not sound:
+        read_image(path, size)
+
+
+def _tail(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-min(TAIL, path.stat().st_size), os.SEEK_END)
+        return file.read()
 
 
 def read_image(path: Path, size: Size) -> Tensor:

@@ -14,7 +14,7 @@ from backend.core.workdir import write_atomic
 from backend.datasets.tracking import survey_tracking
 from backend.runner.config import RunnerConfig
 from backend.runner.device import resolve_device
-from backend.runner.distributed import world_size
+from backend.runner.distributed import local_rank, world_size
 from backend.runner.seeds import seed_model
 from backend.runner.training import Data, Training
 from backend.trainers.motrv2 import forgetting
@@ -52,7 +52,9 @@ def build(config: Motrv2Config, work_dir: Path) -> Training:
     samples = ClipSamples(train, config)
     clips = validation_clips(val, config)
     learner = begun.learner.to(resolve_device(config.device, world_size()))
-    source = forgetting.before(learner, config, begun.previous_classes)
+    source = None
+    if local_rank() == 0:  # the others do not validate
+        source = forgetting.before(learner, config, begun.previous_classes, work_dir)
     warmup = Warmup(learner, begun.selection.forced, config.learning.head_warmup_steps)
     return Training(
         spec=SPEC,

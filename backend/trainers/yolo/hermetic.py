@@ -6,6 +6,7 @@ Afterwards its settings live in memory only, and a process forked later inherits
 """
 
 import importlib
+import importlib.util
 import os
 import sys
 import tempfile
@@ -53,6 +54,7 @@ def _import_quietly() -> None:
         finally:
             _restore(kept)
     _settings_in_memory()
+    _pillow_as_it_was()
 
 
 def _restore(variables: dict[str, str | None]) -> None:
@@ -67,6 +69,14 @@ def _settings_in_memory() -> None:
     """Switch everything off past the settings' own methods, which would write a file."""
     settings = importlib.import_module("ultralytics.utils").SETTINGS
     dict.update(settings, {**dict.fromkeys(OFF, False), "api_key": ""})
+
+
+def _pillow_as_it_was() -> None:
+    """Ultralytics answers a damaged image, of whoever reads one, with a search for pi-heif."""
+    if importlib.util.find_spec("pi_heif") is None:
+        image = importlib.import_module("PIL.Image")
+        patches = importlib.import_module("ultralytics.utils.patches")
+        setattr(image, "open", patches._image_open)  # noqa: B010 (mypy)
 
 
 _import_quietly()

@@ -156,3 +156,19 @@ def test_weights_of_a_run_carry_no_path(trained: Training) -> None:
     facts = trained.best().with_suffix(".json").read_text()
     assert str(trained.work) not in facts
     assert str(trained.config.model) not in facts
+
+
+def test_a_damaged_image_is_pillows_own_error(tmp_path: Path) -> None:
+    (tmp_path / "damaged.png").write_bytes(b"no image")
+    script = (
+        "import backend.trainers.yolo.hermetic\n"
+        "from PIL import Image, UnidentifiedImageError\n"
+        "try:\n    Image.open('damaged.png')\n"
+        "except UnidentifiedImageError:\n    print('plain')\n"
+    )
+    asked = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert asked.stdout == "plain\n", asked.stderr

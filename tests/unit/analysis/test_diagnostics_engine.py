@@ -96,18 +96,28 @@ def test_missing_evidence_is_never_clear() -> None:
     """Of nothing but a start, no rule can be clear."""
     started = healthy().events()[0]
     for events in ([], [started.model_copy(update={"plan": None})]):
-        diagnosis = diagnose(evidence_of(events))
+        evidence = evidence_of(events)
+        diagnosis = diagnose(evidence)
+        concerned = [rule.id for rule in RULES if rule.concerns(evidence)]
         assert (diagnosis.findings, diagnosis.clear, diagnosis.state) == ((), (), "early")
-        assert [n.rule for n in diagnosis.not_evaluated] == [rule.id for rule in RULES]
+        assert [n.rule for n in diagnosis.not_evaluated] == concerned
         assert all(n.reason for n in diagnosis.not_evaluated)
 
 
 def test_each_rule_is_in_one_place_of_the_diagnosis() -> None:
     for made in (healthy(), zeros(), healthy().first(3)):
-        said = diagnose(made.evidence())
+        evidence = made.evidence()
+        said = diagnose(evidence)
         told = [f.rule for f in (*said.findings, *said.also_seen)]
         told += [*said.clear, *(n.rule for n in said.not_evaluated)]
-        assert sorted(told) == sorted(rule.id for rule in RULES)
+        assert sorted(told) == sorted(rule.id for rule in RULES if rule.concerns(evidence))
+
+
+def test_rules_for_trackers_are_silent_where_hota_is_no_metric() -> None:
+    nothing, spotter = evidence_of([]), healthy().evidence()
+    trackers = [rule for rule in RULES if rule.id.startswith("T")]
+    assert len(trackers) == 8
+    assert all(rule.concerns(nothing) and not rule.concerns(spotter) for rule in trackers)
 
 
 def test_the_catalogue_is_whole_in_order_and_documented() -> None:

@@ -52,6 +52,13 @@ def test_check_ends_with_another_code_if_there_are_errors(root: Path) -> None:
     assert ran("check", root, "--split", "train")[0] == 0
 
 
+def test_check_reads_the_database_that_training_would(root: Path) -> None:
+    (root / made.DATABASE).write_text("[]")
+    code, text = ran("check", root)
+    assert code == 1
+    assert "error N" in text
+
+
 def test_check_as_json(root: Path) -> None:
     made.write_detections(root, made.detections(root, "xywhsc"))
     database = root / made.DATABASE

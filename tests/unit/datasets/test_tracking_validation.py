@@ -195,6 +195,11 @@ def test_n6_classes_without_a_box(root: Path) -> None:
     assert codes(found(root)) == {("N6", "error")}
 
 
+def test_n6_nothing_to_learn(root: Path) -> None:
+    made.edit_rows(root, lambda n, row: None)
+    assert ("N6", "error") in codes(found(root))
+
+
 def test_n7_an_id_for_every_box(root: Path) -> None:
     made.edit_rows(root, lambda n, row: [row[0], n + 1, *row[2:]])
     findings = found(root)

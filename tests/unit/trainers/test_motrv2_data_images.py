@@ -21,6 +21,7 @@ from backend.trainers.motrv2.images import (
     STD,
     TO_YIQ,
     View,
+    check_image,
     draw_colours,
     draw_view,
     drifting,
@@ -197,6 +198,22 @@ def test_an_image_of_another_size_is_refused(tmp_path: Path) -> None:
         read_image(path, SIZE)
     with pytest.raises(DataError, match="cannot be read as an image"):
         read_image(tmp_path, SIZE)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp"])
+def test_a_damaged_image_is_found_before_the_training(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"000001.{suffix}"
+    Image.fromarray(picture().permute(1, 2, 0).numpy()).save(path)
+    check_image(path, SIZE)
+    whole_file = path.read_bytes()
+    for rest in (whole_file[: len(whole_file) // 2], b""):
+        path.write_bytes(rest)
+        with pytest.raises(DataError, match=f"{path}: cannot be read as an image"):
+            check_image(path, SIZE)
+    path.write_bytes(whole_file + b"what a camera adds")
+    check_image(path, SIZE)
+    with pytest.raises(DataError, match="but its sequence 20 x 10"):
+        check_image(path, (20, 10))
 
 
 def test_colours_change_as_hue_saturation_and_value_do() -> None:

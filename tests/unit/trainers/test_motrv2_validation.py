@@ -1,5 +1,6 @@
 """What each validation measures: tracks, the same losses each time, forgetting, evidence."""
 
+import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,9 @@ from backend.trainers.motrv2.data import read_data, validation_clips
 from backend.trainers.motrv2.evidence import Probe
 from backend.trainers.motrv2.forgetting import Source, before
 from backend.trainers.motrv2.model.interaction import Passing
+from backend.trainers.motrv2.model.learner import ClipLearner
 from backend.trainers.motrv2.model.previous import Previous
+from backend.trainers.motrv2.spec import Motrv2Config
 from backend.trainers.motrv2.validation import Validation
 from tests.support.motrv2_frames import clip, learner
 from tests.support.motrv2_tracking import config_of, data_of, handset
@@ -136,6 +139,31 @@ def test_the_same_head_is_measured_where_none_was_replaced(root: Path) -> None:
     assert domain.hota > 0.05
     assert network.training
     assert before(network, config_of(root)) is None
+
+
+def test_the_source_is_measured_once_for_a_run(root: Path, tmp_path: Path) -> None:
+    config = config_of(root, source=str(root), model={"pretrained": "one.pth"})
+    network, kept = handset(), tmp_path / "source.json"
+    domain = before(network, config, (), tmp_path)
+    assert domain is not None
+    told = json.loads(kept.read_text())
+    assert told["source/HOTA"] == domain.hota
+    kept.write_text(json.dumps(told | {"source/HOTA": 0.125}))
+    assert hota_before(network, config, tmp_path) == 0.125, "it was kept"
+    other = config.replace({"tracker.score_thresh": 0.4})
+    assert hota_before(network, other, tmp_path) != 0.125
+    kept.write_text(json.dumps(told | {"source/HOTA": 0.125}))
+    with torch.no_grad():
+        network.class_embed[0].bias.add_(0.5)
+    assert hota_before(network, config, tmp_path) != 0.125
+    kept.write_text("{")
+    assert hota_before(handset(), config, tmp_path) == domain.hota
+
+
+def hota_before(network: ClipLearner, config: Motrv2Config, work: Path) -> float:
+    domain = before(network, config, (), work)
+    assert domain is not None
+    return domain.hota
 
 
 def test_a_source_of_other_classes_is_refused(root: Path, source: Path) -> None:

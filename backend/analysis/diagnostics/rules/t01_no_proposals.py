@@ -10,6 +10,7 @@ from backend.analysis.diagnostics.tracking import (
     censuses,
     first_error,
     newest_tracks,
+    of_tracker,
 )
 from backend.analysis.text import plural
 from backend.core.diagnosis import Fact
@@ -70,4 +71,5 @@ RULE = Rule(
     example="0 proposals in 160 frames: the keys have 6 digits, the frames 8.",
     confirm=1,
     explains=below("T01"),
+    concerns=of_tracker,
 )

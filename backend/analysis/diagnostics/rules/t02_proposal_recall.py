@@ -3,7 +3,7 @@
 from backend.analysis.diagnostics.chain import below
 from backend.analysis.diagnostics.evidence import Evidence
 from backend.analysis.diagnostics.rule import Advice, Clear, Fired, Rule, Unknown, Verdict
-from backend.analysis.diagnostics.tracking import censuses, first_error
+from backend.analysis.diagnostics.tracking import censuses, first_error, of_tracker
 from backend.analysis.text import percent, plural
 from backend.core.diagnosis import Fact
 from backend.core.evidence import TrackCensus
@@ -57,4 +57,5 @@ RULE = Rule(
     example="0.4 % of the objects have a proposal: the database holds corners.",
     confirm=1,
     explains=below("T02"),
+    concerns=of_tracker,
 )

@@ -12,6 +12,7 @@ from backend.analysis.diagnostics.tracking import (
     censuses,
     first_error,
     newest_tracks,
+    of_tracker,
 )
 from backend.core.diagnosis import Fact
 from backend.core.events import TracksObserved
@@ -107,4 +108,5 @@ RULE = Rule(
     example="No target of Attack, Block, Reception and Service: the filter 'person' drops them.",
     confirm=1,
     explains=below("T03"),
+    concerns=of_tracker,
 )

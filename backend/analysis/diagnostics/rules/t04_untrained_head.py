@@ -3,7 +3,7 @@
 from backend.analysis.diagnostics.chain import below
 from backend.analysis.diagnostics.evidence import Evidence
 from backend.analysis.diagnostics.rule import Advice, Clear, Fired, Rule, Turn, Unknown, Verdict
-from backend.analysis.diagnostics.tracking import NO_TRACKER, newest_tracks, unsettled
+from backend.analysis.diagnostics.tracking import NO_TRACKER, newest_tracks, of_tracker, unsettled
 from backend.analysis.text import number, plural
 from backend.core.diagnosis import Fact
 from backend.core.evidence import TracksSeen
@@ -90,4 +90,5 @@ RULE = Rule(
     "and the strategy freezes them.",
     confirm=1,
     explains=below("T04"),
+    concerns=of_tracker,
 )

@@ -3,7 +3,7 @@
 from backend.analysis.diagnostics.chain import below
 from backend.analysis.diagnostics.evidence import Evidence
 from backend.analysis.diagnostics.rule import Advice, Clear, Fired, Rule, Unknown, Verdict
-from backend.analysis.diagnostics.tracking import NO_TRACKER, newest_tracks
+from backend.analysis.diagnostics.tracking import NO_TRACKER, newest_tracks, of_tracker
 from backend.analysis.text import number, plural
 from backend.core.diagnosis import Fact
 from backend.core.evidence import TracksSeen
@@ -55,4 +55,5 @@ RULE = Rule(
     example="Scores reach 0.83, those of class 1 only 0.02, and no track begins at 0.5.",
     confirm=1,
     explains=below("T05"),
+    concerns=of_tracker,
 )

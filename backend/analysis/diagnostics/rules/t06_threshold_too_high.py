@@ -9,6 +9,7 @@ from backend.analysis.diagnostics.rules.t04_untrained_head import is_fresh
 from backend.analysis.diagnostics.tracking import (
     NO_TRACKER,
     newest_tracks,
+    of_tracker,
     swept_best,
     unsettled,
 )
@@ -110,4 +111,5 @@ RULE = Rule(
     example="99.9 % of the scores are at most 0.46; at 0.4 there would be 31 tracks.",
     confirm=1,
     explains=below("T06"),
+    concerns=of_tracker,
 )

@@ -8,6 +8,7 @@ from backend.analysis.diagnostics.tracking import (
     census_of,
     first_error,
     newest_tracks,
+    of_tracker,
     unsettled,
 )
 from backend.analysis.text import plural
@@ -102,4 +103,5 @@ RULE = Rule(
     example="700 of 700 tracks in 160 frames are shown in fewer than 3: ids are per box (N7).",
     confirm=1,
     explains=below("T07"),
+    concerns=of_tracker,
 )

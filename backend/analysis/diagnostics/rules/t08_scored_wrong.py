@@ -3,7 +3,7 @@
 from backend.analysis.diagnostics.chain import below
 from backend.analysis.diagnostics.evidence import Evidence
 from backend.analysis.diagnostics.rule import Advice, Clear, Fired, Rule, Unknown, Verdict
-from backend.analysis.diagnostics.tracking import NO_TRACKER, newest_tracks, unsettled
+from backend.analysis.diagnostics.tracking import NO_TRACKER, newest_tracks, of_tracker, unsettled
 from backend.analysis.text import number, percent, plural
 from backend.core.diagnosis import Fact, Shown, Sure
 from backend.core.evidence import TracksSeen
@@ -91,4 +91,5 @@ RULE = Rule(
     example="64 tracks, HOTA 0.48, and its mean over classes 0: classes are written from 0.",
     confirm=1,
     explains=below("T08"),
+    concerns=of_tracker,
 )
