@@ -23,8 +23,13 @@ def export(
     context: typer.Context,
     checkpoint: Annotated[str, typer.Argument(help=CHECKPOINT_HELP)],
     to: Annotated[
-        str, typer.Option("--format", help="onnx, or ultralytics: a .pt for its own tools.")
-    ] = "onnx",
+        str | None,
+        typer.Option(
+            "--format",
+            help="onnx, ultralytics: a .pt for its own tools, or motrv2: a .pth for those of "
+            "MOTRv2; default: the trainer's first.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="The file; default: the run's folder export, or beside the file."),
@@ -54,15 +59,18 @@ def export(
     changes: dict[str, object] = {key: value for key, value in given.items() if value is not None}
     shared = _config(side, changes, config)
     weights = Path(side.contender.checkpoint.path)
+    spec = launch.spec_for(shared)
+    to = to or next(iter(spec.exports), "onnx")
+    known = side.config is not None or config is not None
     request = ExportRequest(
         checkpoint=str(weights),
         format=to,
         out=str((out or _place(weights, to)).absolute()),
-        data=str(shared.data) if data or shared.data.is_file() else "",
+        data=str(shared.data) if data or (known and shared.data.exists()) else "",
         dynamic=dynamic,
     )
     with TemporaryDirectory() as scratch:
-        workers = launch.Workers(launch.spec_for(shared).preload)
+        workers = launch.Workers(spec.preload)
         report = launch.export(shared, request, Path(scratch) / "export", workers)
     show(*([report.model_dump_json(indent=2)] if as_json else _told(report)))
 
@@ -78,8 +86,8 @@ def _config(side: "Side", changes: dict[str, object], config: Path | None) -> "T
     from backend.nn.finetune.weights import read_facts
 
     facts = read_facts(weights)
-    known = {"imgsz": facts["imgsz"]} if "imgsz" in facts else {}
-    base = {"kind": facts.get("trainer"), "model": str(weights), "data": "", **known}
+    known = {"model": str(weights), "imgsz": facts["imgsz"]} if "imgsz" in facts else {}
+    base = {"kind": facts.get("trainer"), "data": "", **known}
     return resolve(base, changes, str(weights))
 
 
@@ -94,10 +102,14 @@ def _place(weights: Path, to: str) -> Path:
 
 
 def _told(report: "ExportReport") -> list[object]:
-    rows = [
-        (name, number(report.reference.get(name)), number(value))
-        for name, value in report.metrics.items()
-    ]
+    from backend.analysis import text
+
+    def row(name: str) -> tuple[str, str, str]:
+        both = (report.reference.get(name), report.metrics[name])
+        digits = 0 if text.counted(both) else 4
+        return name, number(both[0], digits), number(both[1], digits)
+
+    rows = [row(name) for name in report.metrics]
     facts = [
         (name, f"{value:.2g}" if isinstance(value, float) else str(value))
         for name, value in report.facts.items()

@@ -82,7 +82,7 @@ def read_arguments(path: Path, find: Callable[[str], Path]) -> Given:
     known, unknown = parser.parse_known_args(list(_words(text, path)))
     if unknown and _SHELL.search(unknown[0]):
         raise DataError(
-            f"{path}: '{unknown[0]}' is for a shell, which is not run; keep MOTRv2's arguments only"
+            f"{path}: '{unknown[0]}' is for a shell, which is not run; keep arguments only"
         )
     if unknown:
         near = difflib.get_close_matches(unknown[0], parser.names, n=1)
@@ -107,9 +107,13 @@ class _Last(argparse.Action):
     """Stores a value, and keeps the one that it takes the place of."""
 
     def __init__(
-        self, *names: object, overruled: list[tuple[str, object]], **more: Any
+        self,
+        option_strings: Sequence[str],
+        dest: str,
+        overruled: list[tuple[str, object]],
+        **more: Any,
     ) -> None:
-        super().__init__(*names, **more)
+        super().__init__(option_strings, dest, **more)
         self._overruled = overruled
 
     def __call__(

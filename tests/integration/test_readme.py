@@ -14,6 +14,8 @@ import pytest
 
 from backend.synthetic.skeletons import write_spotting
 from backend.synthetic.traffic import write_traffic
+from backend.synthetic.volleyball import write_volleyball
+from tests.support import motrv2_files
 from tests.support.pasting import write_annotated, write_backgrounds
 from tests.support.readme_files import write_foreign_files
 from tests.support.shapes import write_architecture, write_dataset
@@ -22,6 +24,10 @@ ROOT = Path(__file__).parents[2]
 SCENES = "--set data=traffic --set epochs=1 --set runner.schedule.warmup_steps=2"
 CLIPS = (
     "--set data=clips --set epochs=1 --set clips.per_epoch=16 --set runner.schedule.warmup_steps=1"
+)
+PLAYERS = (
+    "--set data=volleyball/source --set epochs=1 --set clips.per_epoch=4 "
+    "--set runner.schedule.warmup_steps=1"
 )
 SHORTER = {
     "epochs=20": "epochs=2",
@@ -32,10 +38,13 @@ SHORTER = {
     "assay check configs/train/mdfed.yaml": f"assay check configs/train/mdfed.yaml {CLIPS}",
     "assay study run copy_paste": "assay study run copy_paste --trials 1",
     "--name rallies --trials 8": f"--name rallies --trials 1 {CLIPS}",
+    "assay demo motrv2": f"assay train configs/train/motrv2.yaml {PLAYERS}",
+    "--name volleyball --trials 16": "--name volleyball --trials 1",
 }
 MORE = {
     "assay train configs/train/yolo.yaml": " --set epochs=1",
     "assay train configs/train/mdfed.yaml": f" {CLIPS}",
+    "assay train configs/train/motrv2.yaml": f" {PLAYERS}",
 }
 FOUND = {4, 5, 6}
 """How the diagnosis of a training of one epoch may end."""
@@ -48,6 +57,15 @@ epochs: 2
 batch: 8
 imgsz: 64
 workers: 0
+"""
+VOLLEYBALL = """
+extends: configs/demo/volleyball-target.yaml
+data: volleyball/target
+source: volleyball/source
+model: {pretrained: people.safetensors}
+epochs: 1
+clips: {per_epoch: 4}
+runner: {schedule: {warmup_steps: 1}}
 """
 
 
@@ -71,6 +89,10 @@ class Newcomer:
         write_foreign_files(folder)
         write_traffic(folder / "traffic", frames=40)
         write_spotting(folder / "clips", train=12, val=6, holdout=6)
+        for root in write_volleyball(folder / "volleyball", train=1, val=1).values():
+            motrv2_files.shortened(root, 12)
+        motrv2_files.saved(folder / "people.safetensors")
+        (folder / "volleyball.yaml").write_text(VOLLEYBALL)
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("ASSAY_")},
             "PYTHONPATH": str(ROOT), "COLUMNS": "160", "OMP_NUM_THREADS": "1",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from backend.core.errors import CheckpointError, StoreError
+from backend.core.errors import CheckpointError
 from backend.core.events import Event, TracksObserved
 from backend.core.evidence import DataFinding, TracksSeen
 from backend.core.records import EvalReport
@@ -13,12 +13,11 @@ from backend.core.trainer import Conditions, EvalRequest
 from backend.core.workdir import write_atomic, write_json
 from backend.datasets.tracking.records import TrackingSplit, no_proposals
 from backend.datasets.tracking.validation import TrackingData
-from backend.scoring.evidence import Evidence
 from backend.scoring.files import settings_of
 from backend.scoring.tasks import save_evidence
 from backend.scoring.tracking.task import TASK, TrackingOptions
 from backend.trainers.motrv2.checkpoint import Facts, Saved, restored
-from backend.trainers.motrv2.data import as_input, read_data
+from backend.trainers.motrv2.data_reading import as_input, read_data
 from backend.trainers.motrv2.evidence import confusion
 from backend.trainers.motrv2.judging import Judged, expected_names, judge, refuse_wrong
 from backend.trainers.motrv2.spec import SPEC, Motrv2Config
@@ -125,14 +124,9 @@ def final_events(report: EvalReport, step: int) -> tuple[Event, ...]:
 
 
 def _write(out: Path, judged: Judged) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"{out}: cannot be made ({error.strerror})") from error
     write_predictions(out / PREDICTIONS, judged.followed)
     write_truth(out / GROUND_TRUTH, judged.split, judged.followed)
-    evidence: Evidence = judged.evidence
-    save_evidence(out / "evidence.npz", SPEC.task, evidence)
+    save_evidence(out / "evidence.npz", SPEC.task, judged.evidence)
     write_atomic(out / SEEN_FILE, judged.seen.model_dump_json(indent=2) + "\n")
     classes = judged.split.classes
     table = confusion(len(classes), judged.followed)

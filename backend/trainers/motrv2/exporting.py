@@ -1,43 +1,52 @@
 """A checkpoint in the reference's own layout, for its tools."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from backend.core.digest import sha256
 from backend.core.errors import CheckpointError, StoreError
 from backend.core.exporting import check_request, report_of
-from backend.core.trainer import ExportReport, ExportRequest
+from backend.core.trainer import EvalRequest, ExportReport, ExportRequest
 from backend.core.workdir import write_atomic
+from backend.datasets.tracking.records import TrackingSplit
 from backend.trainers.motrv2.batch import Frame
-from backend.trainers.motrv2.checkpoint import Saved, filled, read_checkpoint
+from backend.trainers.motrv2.checkpoint import Saved, filled, read_checkpoint, restored
 from backend.trainers.motrv2.checkpoint_format import OURS, write_original
+from backend.trainers.motrv2.evaluation import read_split
+from backend.trainers.motrv2.judging import judge
 from backend.trainers.motrv2.model.network import Motr
 from backend.trainers.motrv2.model.previous import split_previous
-from backend.trainers.motrv2.spec import SPEC
+from backend.trainers.motrv2.spec import METRICS, SPEC, Motrv2Config
 
 SIZE = 256
 PROPOSALS = 8
+SCORED = 512
+"""Frames that both track, about."""
 
 
-def export(request: ExportRequest) -> ExportReport:
+def export(request: ExportRequest, config: Motrv2Config) -> ExportReport:
     """Write the checkpoint to ``request.out`` as the reference saves its own, and the report to
     the same name with ``.json``.
 
-    The file is read again: its tensors must be equal to the bit, and the outputs of both
-    networks are compared on noise. Raises ConfigError for the request, and CheckpointError and
-    StoreError, then with nothing written.
+    The file is read again: its tensors must be equal to the bit, the outputs of both networks
+    are compared on noise and, with data, both track some of its sequences. Raises ConfigError
+    for the request, and DataError, CheckpointError and StoreError, then with nothing written.
     """
     out = Path(request.out)
     check_request(request, SPEC.kind, {SPEC.kind: SPEC.exports})
     saved = read_checkpoint(Path(request.checkpoint))
     state, before = split_previous(saved.weights)
+    split = _split(request, config, saved)
     temporary = out.with_name(f".{out.stem}.pth")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         told = write_original(temporary, state)
         written = read_checkpoint(temporary)
         _check_equal(out, saved, written)
+        reference, metrics = (_scores(one, split, config) for one in (saved, written))
         report = ExportReport(
             checkpoint=request.checkpoint,
             format=request.format,
@@ -45,8 +54,10 @@ def export(request: ExportRequest) -> ExportReport:
             sha256=sha256(temporary),
             bytes=temporary.stat().st_size,
             difference=_difference(saved, written),
+            metrics=metrics,
+            reference=reference,
             facts={"entries": len(written.weights), "classes": ", ".join(saved.classes)},
-            warnings=(*_left_out(state, told), *_replaced(before, saved)),
+            warnings=(*_left_out(state, told), *_replaced(before, saved), *_scored_on(split)),
         )
         write_atomic(report_of(out), report.model_dump_json(indent=2) + "\n")
         temporary.replace(out)
@@ -55,6 +66,37 @@ def export(request: ExportRequest) -> ExportReport:
     finally:
         temporary.unlink(missing_ok=True)
     return report
+
+
+def _split(request: ExportRequest, config: Motrv2Config, saved: Saved) -> TrackingSplit | None:
+    """What both are to track: sequences, evenly over val, of not much more than ``SCORED``
+    frames; None without data."""
+    if not request.data:
+        return None
+    asked = EvalRequest(request.checkpoint, request.data, "val", "")
+    (split,) = read_split(saved.fitting(config), asked, saved).splits
+    saved.knows(split.classes)
+    count = max(1, round(len(split.sequences) * min(1, SCORED / max(1, split.frames))))
+    places = np.linspace(0, len(split.sequences) - 1, count).round().astype(int).tolist()
+    some = tuple(split.sequences[place] for place in places)
+    left_out = len(split.sequences) - len(some)
+    notes = (f"scored on {len(some)} of {len(split.sequences)} sequences",) if left_out else ()
+    return replace(split, sequences=some, notes=(*split.notes, *notes))
+
+
+def _scores(saved: Saved, split: TrackingSplit | None, config: Motrv2Config) -> dict[str, float]:
+    """The metrics of this trainer."""
+    if split is None:
+        return {}
+    fitting = saved.fitting(config).replace({"tracker.sweep": ()})
+    found = judge(restored(saved, fitting, split.classes), split, fitting).scores.metrics
+    return {spec.name: value for spec in METRICS if (value := found.get(spec.name)) is not None}
+
+
+def _scored_on(split: TrackingSplit | None) -> tuple[str, ...]:
+    if split is None:
+        return ("without data: the outputs were compared on noise, and nothing was scored",)
+    return split.notes
 
 
 def _check_equal(out: Path, saved: Saved, written: Saved) -> None:

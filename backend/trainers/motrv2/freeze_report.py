@@ -16,8 +16,8 @@ from backend.core.workdir import write_atomic
 from backend.nn.finetune.weights import distinct
 from backend.trainers.motrv2.checkpoint import read_checkpoint
 from backend.trainers.motrv2.model.learner import ClipLearner
-from backend.trainers.motrv2.parts import GROUPS, rates_of
-from backend.trainers.motrv2.selection import ALIASES, rate_group, size
+from backend.trainers.motrv2.parts import rate_groups
+from backend.trainers.motrv2.selection import ALIASES, size
 from backend.trainers.motrv2.spec import Motrv2Config
 from backend.trainers.motrv2.weights import Start
 
@@ -93,22 +93,13 @@ class Proof:
             "mismatched": [one.name for one in report.mismatched] if report else [],
             "missing": [one.name for one in report.missing] if report else [],
             "parameters": summary(start),
-            "groups": self._groups(),
+            "groups": {
+                name: group._asdict() for name, group in rate_groups(start, self._config).items()
+            },
             "compared": list(compared),
             "moved_frozen": moved,
             "unmoved_trainable": dict(unmoved),
             "sha256": {name: self._before[name] for name in self._still},
-        }
-
-    def _groups(self) -> dict[str, dict[str, float]]:
-        selection, rates = self._start.selection, rates_of(self._config)
-        names: dict[str, list[str]] = {group: [] for group in GROUPS}
-        for name in selection.trainable:
-            names[rate_group(name, selection.forced)].append(name)
-        sizes = {group: size(self._start.learner, names[group]) for group in GROUPS}
-        return {
-            group: {"tensors": tensors, "numbers": numbers, "lr": rates[group]}
-            for group, (tensors, numbers) in sizes.items()
         }
 
     def _why(self, name: str) -> str:

@@ -1,12 +1,10 @@
 """What trains and how fast (specs/motrv2.md, 3.1, 3.2)."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
-
-from torch import nn
+from typing import NamedTuple
 
 from backend.runner.training import Parts
-from backend.trainers.motrv2.selection import rate_group
+from backend.trainers.motrv2.selection import rate_group, size
 from backend.trainers.motrv2.spec import Motrv2Config
 from backend.trainers.motrv2.weights import Start
 
@@ -32,59 +30,59 @@ def part_of(name: str) -> str:
     )
 
 
-def rates_of(config: Motrv2Config) -> dict[str, float]:
-    """The learning rate of each of ``GROUPS``."""
-    lr, learning = config.runner.optimizer.lr, config.learning
+class RateGroup(NamedTuple):
+    """How many tensors and numbers train at a learning rate."""
+
+    tensors: int
+    numbers: int
+    lr: float
+
+
+def rate_groups(start: Start, config: Motrv2Config) -> dict[str, RateGroup]:
+    """What trains at which rate, by ``GROUPS``; a group may be empty."""
+    selection, rates, scales = start.selection, config.runner.optimizer.lr, _scales(config)
+    names: dict[str, list[str]] = {group: [] for group in GROUPS}
+    for name in selection.trainable:
+        names[rate_group(name, selection.forced)].append(name)
     return {
-        "backbone": lr["backbone"],
-        "linear_proj": lr["all"] * learning.linear_proj_lr_mult,
-        "new": lr["all"] * learning.new_lr_mult,
-        "rest": lr["all"],
+        group: RateGroup(*size(start.learner, chosen), rates[_optimizer_group(group)] * scales[group])
+        for group, chosen in names.items()
     }
 
 
 def parts_of(start: Start, config: Motrv2Config) -> Parts:
     """The freezing plan, and the rate of each parameter."""
-    forced, learning = start.selection.forced, config.learning
-    scales = {
-        "backbone": 1.0,
-        "linear_proj": learning.linear_proj_lr_mult,
-        "new": learning.new_lr_mult,
-        "rest": 1.0,
-    }
-
-    def group_of(name: str) -> str:
-        return "backbone" if rate_group(name, forced) == "backbone" else "all"
-
-    def scale_of(name: str) -> float:
-        return scales[rate_group(name, forced)]
-
+    forced, scales = start.selection.forced, _scales(config)
     return Parts(
         frozen=start.selection.frozen,
         part_of=part_of,
-        group_of=group_of,
-        scale_of=scale_of,
-        notes=tuple(_group_notes(start.learner, start, config)),
+        group_of=lambda name: _optimizer_group(rate_group(name, forced)),
+        scale_of=lambda name: scales[rate_group(name, forced)],
+        notes=tuple(_group_notes(rate_groups(start, config))),
     )
 
 
-def _group_notes(learner: nn.Module, start: Start, config: Motrv2Config) -> Iterator[str]:
+def _scales(config: Motrv2Config) -> dict[str, float]:
+    """The factor of each of ``GROUPS`` on the rate of its optimizer group."""
+    learning = config.learning
+    factors = (1.0, learning.linear_proj_lr_mult, learning.new_lr_mult, 1.0)
+    return dict(zip(GROUPS, factors, strict=True))
+
+
+def _optimizer_group(group: str) -> str:
+    """The key of ``runner.optimizer.lr`` for one of ``GROUPS``."""
+    return "backbone" if group == "backbone" else "all"
+
+
+def _group_notes(groups: Mapping[str, RateGroup]) -> Iterator[str]:
     """A line for each group that trains, and for those that do not."""
-    tensors: Counter[str] = Counter()
-    numbers: Counter[str] = Counter()
-    for name, parameter in learner.named_parameters():
-        if name in start.selection.trainable:
-            group = rate_group(name, start.selection.forced)
-            tensors[group] += 1
-            numbers[group] += parameter.numel()
-    rates = rates_of(config)
-    for group in GROUPS:
-        if tensors[group]:
+    for name, group in groups.items():
+        if group.tensors:
             yield (
-                f"group {group}: {tensors[group]} tensors, {numbers[group]:,} parameters at a "
-                f"learning rate of {rates[group]:g}"
+                f"group {name}: {group.tensors} tensors, {group.numbers:,} parameters at a "
+                f"learning rate of {group.lr:g}"
             )
-    if idle := [group for group in GROUPS if not tensors[group]]:
+    if idle := [name for name, group in groups.items() if not group.tensors]:
         yield f"without a parameter that trains: {', '.join(idle)}"
 
 

@@ -61,7 +61,6 @@ class Choice:
     names: StrategyNames = "assay"
     train_new: bool = True
     allow_untrained_new: bool = False
-    train_backbone: bool = True
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def select(model: nn.Module, choice: Choice, new: Collection[str] = ()) -> Selec
     trains nothing, and for new parameters that would stay untrained.
     """
     tensors = all_names(model)
-    able = {name for name in tensors if _may_train(name, choice)}
+    able = {name for name in tensors if not NEVER.match(name)}
     wanted, matched, notes = _chosen(tensors, able, choice)
     fresh = {name for name, every in tensors.items() if not set(every).isdisjoint(new)}
     forced = fresh & able if choice.train_new else frozenset()
@@ -134,26 +133,10 @@ def rate_group(name: str, forced: Collection[str]) -> str:
     return "new" if name in forced else "rest"
 
 
-def group_rates(lr: float, lr_backbone: float, new_lr_mult: float = 5.0) -> dict[str, float]:
-    """The learning rate of each group."""
-    return {
-        "backbone": lr_backbone,
-        "linear_proj": 0.1 * lr,
-        "new": new_lr_mult * lr,
-        "rest": lr,
-    }
-
-
 def steps_to_confidence(lr: float, width: int) -> float:
     """At least so many AdamW steps, all in one direction, take a fresh head from a score of 0.01
     to 0.5: its logit moves by about ``lr * width`` in each."""
     return 4.6 / (lr * width)
-
-
-def _may_train(name: str, choice: Choice) -> bool:
-    if not choice.train_backbone and _BACKBONE.match(name):
-        return False
-    return not NEVER.match(name)
 
 
 def _chosen(

@@ -52,5 +52,6 @@ class Motrv2Trainer:
         return TrackPredictor(read_checkpoint(checkpoint), self._config)
 
     def export(self, request: ExportRequest) -> ExportReport:
-        """A checkpoint in the reference's layout. Raises as ``exporting.export``."""
-        return export(request)
+        """A checkpoint in the reference's layout, scored beside it. Raises as
+        ``exporting.export``."""
+        return export(request, self._config)

@@ -104,7 +104,7 @@ def test_the_clip_length_changes_at_its_epochs() -> None:
      ((), ()), ((0,), ())],
 )  # fmt: skip
 def test_a_curriculum_that_is_none(lengths: tuple[int, ...], epochs: tuple[int, ...]) -> None:
-    with pytest.raises(ConfigError, match="clip_length"):
+    with pytest.raises(ConfigError, match="clip length"):
         check_curriculum(lengths, epochs)
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from backend.config.compose import apply_overrides, validate
-from backend.core.errors import DataError
+from backend.core.errors import ConfigError, DataError
 from backend.importers.motrv2_args import VOLLEYBALL, Imported, import_arguments
 from backend.trainers.motrv2.spec import Motrv2Config
 
@@ -185,6 +185,26 @@ def test_sequences_of_the_list_that_are_not_there_are_told(motrv2: Path) -> None
     assert any("has not: seq9" in told for told in made.warnings)
 
 
+def test_of_what_is_given_twice_the_last_counts_and_the_first_is_told(tmp_path: Path) -> None:
+    text = "--lr 1e-4 --epochs 3 --meta_arch motr\n--lr 5e-5 --epochs 3 --meta_arch motr"
+    made = import_arguments(written(tmp_path, text), tmp_path)
+    assert taken(made)["runner.optimizer.lr.all"] == 5e-5
+    told = {one.argument: one.reason for one in made.left}
+    assert "the last counts" in told["--lr 0.0001"]
+    assert "--epochs 3" not in told
+
+
+def test_the_clips_of_a_step_are_those_of_all_processes(tmp_path: Path) -> None:
+    """MOTRv2's published rate is for eight processes with a clip each."""
+    started = "torchrun --nproc_per_node=4 main.py --lr 2e-4"
+    launched = import_arguments(written(tmp_path, started), tmp_path)
+    assert config_of(launched).runner.accumulate == 4
+    assert not any("8 clips" in told for told in launched.warnings)
+    alone = import_arguments(written(tmp_path, "--lr 2e-4"), tmp_path)
+    assert config_of(alone).runner.accumulate == 1
+    assert any("set runner.accumulate 8" in told for told in alone.warnings)
+
+
 def test_a_backbone_at_rate_zero_is_frozen(tmp_path: Path) -> None:
     made = import_arguments(written(tmp_path, "--meta_arch motr --lr_backbone 0"), tmp_path)
     config = config_of(made)
@@ -217,14 +237,18 @@ def test_resume_alone_is_a_start_from_weights(tmp_path: Path) -> None:
         ("python a.py --lr 1\npython b.py --lr 1", "it starts 2 python commands"),
         ("--lr_drop 0", "expected epochs from 1 on"),
         ("--exp_name 'open", "cannot be parted into words"),
+        ("python main.py $(cat $1) --lr 1", "$(cat $1) is filled in by a shell"),
+        ("--lr 1e-4; touch /tmp/x", "';' is for a shell, which is not run"),
+        ("--exp_name $(touch /tmp/x)", "'(' is for a shell, which is not run"),
+        ("--sampler_lengths 2 3 --sampler_steps 5 6", "epochs [5, 6] after which the clip length"),
         ("# nothing\n", "no arguments of MOTRv2"),
     ],
 )
 def test_what_cannot_be_taken_over_is_refused_in_a_sentence(
     tmp_path: Path, text: str, sentence: str
 ) -> None:
-    with pytest.raises(DataError) as caught:
-        import_arguments(written(tmp_path, text), tmp_path)
+    with pytest.raises((DataError, ConfigError)) as caught:
+        config_of(import_arguments(written(tmp_path, text), tmp_path))
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -243,7 +267,6 @@ def test_the_command_writes_a_config_that_loads(
     motrv2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from backend.cli._motrv2_arguments import write_config
-    from backend.core.errors import ConfigError
 
     out = tmp_path / "mine.yaml"
     source = motrv2 / "configs" / "volleyball_full_finetune.args"
