@@ -97,6 +97,7 @@ class Bench:
         assert isinstance(config, Motrv2Config)
         work, kept = self._folder / name, self._folder / name / "last.json"
         if not kept.is_file():
+            work.mkdir(parents=True, exist_ok=True)
             metrics: dict[str, float] = {}
 
             def note(event: Event) -> None:
@@ -113,7 +114,8 @@ class Bench:
 
     def _config(self, name: str, domain: str, over: dict[str, object]) -> TrainConfig:
         given = {"data": str(self._data[domain]), "diagnostics.stop": "never", **over}
-        return load_config(DEMO / f"{name}.yaml", given)
+        config = load_config(DEMO / f"{name}.yaml", given)
+        return config.replace({"runner.validation.begin": config.epochs})
 
 
 if __name__ == "__main__":

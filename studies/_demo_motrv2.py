@@ -24,6 +24,7 @@ from backend.tracking.home import Home
 from studies._demo_parts import Parts
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "demo"
+POLICY = CONFIGS.parent / "policies" / "tracking.yaml"
 MODEL = "volleyball"
 STRATEGIES = ("moderate", "aggressive", "full")
 COMPARED = ("HOTA", "DetA", "AssA", "IDSW", "cls_HOTA")
@@ -64,7 +65,7 @@ class Demo:
         show("5/6  promotion: both meet the gate, which also asks what was forgotten")
         for name, run in ((STRATEGIES[0], runs[0]), (STRATEGIES[-1], runs[-1])):
             show(f"     {name}")
-            decision = self.parts.promote(run.key, MODEL)
+            decision = self.parts.promote(run.key, MODEL, POLICY)
             show(*(f"       {line}" for line in sentences(decision)))
         show("6/6  the sequence that changed most, as a video")
         video = self._video(verdict)
@@ -131,7 +132,7 @@ class Demo:
 
 def _compared(verdict: Comparison) -> list[object]:
     """Both sides of it: the target's holdout and the source domain."""
-    sides = {f"eight classes: {STRATEGIES[0]} → {STRATEGIES[-1]} on the holdout": verdict.target}
+    sides = {f"eight classes: {STRATEGIES[0]} → {STRATEGIES[-1]}": verdict.target}
     if verdict.source is not None:
         sides["people: the same two on the source domain, with the old head"] = verdict.source
     return [deltas(title, _short(data), verdict.confidence) for title, data in sides.items()]

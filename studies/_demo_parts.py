@@ -60,9 +60,13 @@ class Parts:
         how = compare.Comparing(config=config, split="holdout", settings=settings)
         return compare.compare(self.home, both[0], both[1], how, self.workers)
 
-    def promote(self, run: str, model: str) -> PromotionDecision:
-        """Send a run's best checkpoint through the gate."""
-        gate = promote.Gate(model=model, policy=promote.load_policy(None))
+    def promote(self, run: str, model: str, policy: Path | None = None) -> PromotionDecision:
+        """Send a run's best checkpoint through the gate; a decision that was made is kept."""
+        for known in self.store.promotions(model):
+            if known.checkpoint.run == run:
+                show(f"     found decision {known.key}, made before")
+                return known
+        gate = promote.Gate(model=model, policy=promote.load_policy(policy))
         return promote.promote(self.home, self.store, run, gate, self.workers)[0]
 
     def serve(self, model: str, images: Sequence[Path]) -> str:

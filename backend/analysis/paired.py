@@ -30,6 +30,7 @@ class _Asked(NamedTuple):
     units: int
     margin: float
     p_value: float | None
+    unit: str = ""
 
 
 class Compared(NamedTuple):
@@ -73,6 +74,7 @@ def compare_evidence(
             units=units,
             margin=settings.margin_of(task, column.metric),
             p_value=check if units >= FEW_UNITS else None,
+            unit=task.unit_of(column.metric),
         )
         for column, units, check in zip(baseline.columns, carrying, checks, strict=True)
     ]
@@ -148,7 +150,7 @@ def _deltas(
             settings.confidence,
             column.margin,
             settings.interval,
-        )
+        ).model_copy(update={"unit": column.unit})
         for at, column in enumerate(asked)
     ]
 

@@ -26,6 +26,11 @@ def counted(values: Iterable[float | None]) -> bool:
     return max(found, default=0) > 1 and all(float(value).is_integer() for value in found)
 
 
+def digits_of(unit: str, digits: int = 3) -> int:
+    """Digits of a metric after the point: none, if it counts."""
+    return 0 if unit == "count" else digits
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """``0.412``; a dash for what is undefined. What rounds to zero has no sign."""
     if value is None or not math.isfinite(value):

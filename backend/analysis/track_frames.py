@@ -7,9 +7,11 @@ import colorsys
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from backend.core.errors import DataError
 from backend.core.trainer import Track
 
 SMALLEST, LARGEST = 480, 640
@@ -57,6 +59,15 @@ def colour(identity: int) -> tuple[int, int, int]:
     """A bright colour for an identity, far from those of its neighbours."""
     red, green, blue = colorsys.hsv_to_rgb(identity * _TURN % 1, 0.65, 1)
     return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def open_frame(path: Path) -> Image.Image:
+    """An image file in RGB. Raises DataError if it cannot be read."""
+    try:
+        with Image.open(path) as photo:
+            return photo.convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: cannot be read as an image ({error})") from None
 
 
 def _scale(long: int) -> float:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from backend.analysis.track_frames import Side, side_by_side
+from backend.analysis.track_frames import Side, open_frame, side_by_side
 from backend.core.errors import ConfigError, DataError
 from backend.core.trainer import Track
 
@@ -85,7 +85,7 @@ def _drawn(
 ) -> Iterator[Image.Image]:
     size: tuple[int, int] | None = None
     for number, path in enumerate(frames):
-        photo = _open(path)
+        photo = open_frame(path)
         size = size or photo.size
         if photo.size != size:
             raise DataError(
@@ -94,14 +94,6 @@ def _drawn(
             )
         there = [Side(title, found.get(number, [])) for title, found in sides]
         yield side_by_side(photo, there, f"frame {number + 1} of {len(frames)}")
-
-
-def _open(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as photo:
-            return photo.convert("RGB")
-    except (OSError, UnidentifiedImageError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error})") from None
 
 
 def _write(path: Path, sheets: Iterator[Image.Image], fps: float) -> None:

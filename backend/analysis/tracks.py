@@ -13,9 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import Self, cast
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pydantic import Field, ValidationError
 
+from backend.analysis.track_frames import open_frame
 from backend.core.comparisons import DataComparison
 from backend.core.errors import DataError
 from backend.core.records import Record
@@ -29,7 +30,6 @@ from backend.scoring.tracking.task import TASK, TrackingOptions, class_names
 FRAMES_FILE = "sequences.json"
 FPS = 25.0
 """Frames per second where nothing tells them."""
-_UNREADABLE = (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError)
 _LOST = "the images of this sequence are gone"
 
 
@@ -115,16 +115,7 @@ class TrackedSequence:
         path = self.video.images.get(number)
         if path is None:
             raise DataError(f"{self.name}: no image of frame {number}")
-        try:
-            with Image.open(path) as photo:
-                return photo.convert("RGB")
-        except (
-            OSError,
-            UnidentifiedImageError,
-            ValueError,
-            Image.DecompressionBombError,
-        ) as error:
-            raise DataError(f"{path}: cannot be read as an image ({error})") from None
+        return open_frame(path)
 
     def files(self) -> list[Path]:
         """The image of each frame. Raises DataError if one is gone."""

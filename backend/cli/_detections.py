@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
 from backend.cli._common import show
-from backend.cli._tracking_data import proposals_table
+from backend.cli._tracking_data import proposals_table, said
 
 if TYPE_CHECKING:
     from backend.datasets.tracking import TrackingData
@@ -89,5 +89,5 @@ def _report(read: "TrackingData", notes: tuple[str, ...], out: Path, *, as_json:
         rate = hits[split.split] / max(1, split.frames)
         show(f"{split.split}: {hits[split.split]:,} of {split.frames:,} frames ({rate:.1%}) have "
              "a key")  # fmt: skip
-    show(*(f"{one.level} {one.code}: {one.split} {one.sentence}" for one in read.findings))
+    show(*map(said, read.findings))
     show(f"written: {out}")

@@ -9,7 +9,7 @@ import typer
 from backend.cli._common import number, show, table
 
 if TYPE_CHECKING:
-    from backend.core.evidence import TrackCensus
+    from backend.core.evidence import DataFinding, TrackCensus
     from backend.datasets.tracking import Conversion, Detections, MotOptions, TrackingData
 
 FAULTY = 1
@@ -46,10 +46,14 @@ def check_mot(
         return read
     show(f"{data}: MOT", *_tables(read.census))
     show(*(note for split in read.splits for note in split.notes))
-    for found in read.findings:
-        where = f" {found.split}:" if found.split else ""
-        show(f"{found.level} {found.code}:{where} {found.sentence}")
+    show(*map(said, read.findings))
     return read
+
+
+def said(found: "DataFinding") -> str:
+    """A finding in a line."""
+    where = f" {found.split}:" if found.split else ""
+    return f"{found.level} {found.code}:{where} {found.sentence}"
 
 
 def end_if_faulty(read: "TrackingData") -> None:

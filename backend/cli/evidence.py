@@ -192,7 +192,7 @@ def deltas(title: str, data: "DataComparison", confidence: float) -> object:
     from backend.analysis import text
 
     def row(m: "MetricDelta") -> tuple[str, ...]:
-        digits = 0 if text.counted((m.baseline, m.candidate)) else 4
+        digits = text.digits_of(m.unit, 4)
         values = (number(m.baseline, digits), number(m.candidate, digits), signed(m.delta, digits))
         interval = bounds(m.low, m.high, partial(signed, digits=digits))
         chances = (text.p_value(m.p_value), text.share(m.wins))

@@ -16,7 +16,8 @@ class MetricDelta(Record):
     half). ``low`` and ``high`` bound the difference at the comparison's confidence, by the
     method that ``interval`` names. ``p_value`` is of the two-sided paired permutation test.
     ``needed`` is about how many units would decide, at the spread seen here; None if these do.
-    Fields are None where a metric is undefined (a class without ground truth).
+    Fields are None where a metric is undefined (a class without ground truth). ``unit`` is that
+    of the metric: empty for a share.
     """
 
     name: str
@@ -32,6 +33,7 @@ class MetricDelta(Record):
     interval: str = ""
     p_value: float | None = None
     needed: int | None = None
+    unit: str = ""
 
 
 class UnitDelta(Record):

@@ -1,17 +1,15 @@
 """A trainer's network in the form that the Runner asks for, and how it trains."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.checkpoint import checkpoint
 
 from backend.core.errors import ConfigError
+from backend.nn.recomputing import recomputed
 from backend.runner.optimization import Optimization
 
 TOTAL = "loss"
@@ -102,24 +100,6 @@ def _wrap(module: nn.Module) -> None:
     def recomputing(*args: Any, **kwargs: Any) -> Any:
         if not (module.training and torch.is_grad_enabled()):
             return forward(*args, **kwargs)
-        contexts = partial(_contexts, module)
-        return checkpoint(forward, *args, use_reentrant=False, context_fn=contexts, **kwargs)
+        return recomputed(forward, module, *args, **kwargs)
 
     module.forward = recomputing
-
-
-def _contexts(
-    module: nn.Module,
-) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    return nullcontext(), _still(module)
-
-
-@contextmanager
-def _still(module: nn.Module) -> Iterator[None]:
-    """Batch-norm statistics are taken once, not again in the second forward pass."""
-    before = [(buffer, buffer.clone()) for buffer in module.buffers()]
-    try:
-        yield
-    finally:
-        for buffer, value in before:
-            buffer.data.copy_(value)

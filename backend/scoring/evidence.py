@@ -108,3 +108,7 @@ class Task:
         """Whether more of a metric is better; higher is, where nothing else is said."""
         found = next((spec.direction for spec in self.metrics if spec.name == metric), None)
         return found or "maximize"
+
+    def unit_of(self, metric: str) -> str:
+        """What a metric is counted in; empty for shares."""
+        return next((spec.unit for spec in self.metrics if spec.name == metric), "")

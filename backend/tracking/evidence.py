@@ -20,6 +20,7 @@ from backend.core.events import (
     Recovered,
     RunFinished,
     RunStarted,
+    TracksObserved,
 )
 from backend.tracking import names
 
@@ -29,6 +30,7 @@ EVIDENCE = (
     | DataSurveyed
     | MovementObserved
     | PredictionsObserved
+    | TracksObserved
     | InputProbed
     | NonfiniteSeen
     | Recovered

@@ -24,6 +24,9 @@ from dashboard.trials import (
 )
 
 HEIGHT = 300
+MOST_TICKS = 6
+ROOM_OF_AN_AXIS = 88
+"""Pixels that the name of an axis takes."""
 _MARKS = {
     "pruned": ("x-thin", "Pruned"),
     "failed": ("cross-thin", "Failed"),
@@ -78,6 +81,12 @@ def importance(study: StudyRecord, scheme: Scheme) -> go.Figure:
         yaxis={"showgrid": False, "showline": False, "ticksuffix": "  "},
     )
     return figure
+
+
+def parallel_room(figure: go.Figure) -> str:
+    """The width below which the names of the axes of ``parallel`` would touch."""
+    (lines,) = figure.data
+    return f"{ROOM_OF_AN_AXIS * len(lines.dimensions)}px"
 
 
 def parallel(study: StudyRecord, scheme: Scheme) -> go.Figure:
@@ -214,7 +223,10 @@ def _axis(one: Dimension, label: str) -> dict[str, Any]:
         return {"label": label, "values": one.values, "tickvals": ticks, "ticktext": one.labels,
                 "range": [-0.15, len(ticks) - 0.85]}  # fmt: skip
     if not one.log:
-        return {"label": label, "values": one.values, "tickformat": ".3~g"}
+        found = sorted(set(one.values))
+        counted = len(found) <= MOST_TICKS and all(value == int(value) for value in found)
+        return {"label": label, "values": one.values, "tickformat": ".3~g",
+                "tickvals": found if counted else None}  # fmt: skip
     logs = np.log10(np.asarray(one.values))
     ticks = list(range(int(np.floor(logs.min())), int(np.ceil(logs.max())) + 1))
     return {"label": f"{label} (log)", "values": logs, "tickvals": ticks,

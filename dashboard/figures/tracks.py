@@ -52,7 +52,7 @@ def hota_swept(seen: TracksSeen, scheme: Scheme, revision: str) -> go.Figure:
             **_line(seen.swept, values, color), name=name,
             hovertemplate=f"{name} %{{y:.3f}} at %{{x:g}}<extra></extra>",
         )  # fmt: skip
-    figure.update_layout(showlegend=True, margin={"t": 30})
+    figure.update_layout(showlegend=True, legend={"y": 1.14}, margin={"t": 48})
     return figure.update_yaxes(title={"text": "HOTA"}, rangemode="tozero")
 
 

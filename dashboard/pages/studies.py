@@ -256,7 +256,7 @@ def charts(study: StudyRecord, drawn: Mapping[str, go.Figure]) -> Any:
         body = dmc.Text(reason, c="dimmed", size="sm", py="xl", ta="center")
         if name in drawn:
             id_ = ids.graph(ids.STUDY, f"{name} {study.name}")
-            body = graph(id_, drawn[name], f"{title} of {study.name}")
+            body = _chart(name, drawn[name], id_, f"{title} of {study.name}")
         click = name == "pareto" and name in drawn
         note = FRONT_NOTE if click else ""
         cards.append(panel(title, body, absent(study) if click else None, note=note))
@@ -264,6 +264,14 @@ def charts(study: StudyRecord, drawn: Mapping[str, go.Figure]) -> Any:
     shapes = shapes[::-1] if study.objectives else shapes
     rows = [html.Div(cards[2 * i : 2 * i + 2], className=shape) for i, shape in enumerate(shapes)]
     return html.Div(rows, className="stack")
+
+
+def _chart(name: str, figure: go.Figure, id_: Any, label: str) -> Any:
+    """Parallel axes keep their distance on a phone, and are scrolled."""
+    if name != "parallel":
+        return graph(id_, figure, label)
+    wide = graph(id_, figure, label, minWidth=figures.parallel_room(figure))
+    return html.Div(wide, className="scroll-x")
 
 
 def best_card(study: StudyRecord) -> Any:

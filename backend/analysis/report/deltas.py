@@ -20,10 +20,13 @@ def metrics(deltas: Sequence[MetricDelta], confidence: float, first: str = "metr
     """One row for each metric or class, candidate minus baseline."""
     columns = [
         _Column(first, lambda d: cell(d.name)),
-        _Column("old", lambda d: text.number(d.baseline)),
-        _Column("new", lambda d: text.number(d.candidate)),
-        _Column("difference", lambda d: text.signed(d.delta)),
-        _Column(f"{text.level(confidence)} interval", text.interval),
+        _Column("old", lambda d: text.number(d.baseline, text.digits_of(d.unit))),
+        _Column("new", lambda d: text.number(d.candidate, text.digits_of(d.unit))),
+        _Column("difference", lambda d: text.signed(d.delta, text.digits_of(d.unit))),
+        _Column(
+            f"{text.level(confidence)} interval",
+            lambda d: text.interval(d, text.digits_of(d.unit)),
+        ),
         _Column("p", lambda d: text.p_value(d.p_value), always=False),
         _Column("new wins", lambda d: text.share(d.wins)),
         _Column(

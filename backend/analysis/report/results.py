@@ -92,7 +92,10 @@ def evaluation(report: EvalReport | None) -> list[Block]:
         f"{cell(report.evaluator)}"
     )
     settings = ", ".join(f"{cell(k)} {cell(v)}" for k, v in sorted(report.settings.items()))
-    rows = [(cell(name), text.number(value, 4)) for name, value in report.metrics.items()]
+    rows = [
+        (cell(name), text.number(value, 0 if text.counted((value,)) else 4))
+        for name, value in report.metrics.items()
+    ]
     return [
         "## Final evaluation",
         f"{said}{f' ({settings})' if settings else ''}.",

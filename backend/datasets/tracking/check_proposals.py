@@ -22,7 +22,7 @@ def check_recall(split: TrackingSplit) -> Iterator[DataFinding]:
         return
     numbers = {"recall": recall, "frames": covered.frames, "targets": covered.targets}
     if recall < FEW:
-        why = "; is their scale, order or resolution another?" if recall < NONE else ""
+        why = "; their scale, order or resolution must be another" if recall < NONE else ""
         sentence = (
             f"{recall:.1%} of {covered.targets:,} boxes in {covered.frames} sampled frames have a "
             f"proposal at IoU {FOUND}{why}"
@@ -45,8 +45,8 @@ def check_class_ids(
     classes = max(wanted.wanted or 1, len(split.classes))
     if wanted.embeds_classes and classes > 1 and not database.has_classes:
         sentence = (
-            f"the detection database tells no classes ({database.fields}), but there are "
-            f"{classes} and the model takes in those of proposals; add them, or set "
-            "proposal_class: ignore"
+            f"the detection database tells no classes (its fields are {database.fields}), but "
+            f"the data have {classes} and the model reads the class of each detection; add the "
+            "classes, or set model.proposal_class: ignore"
         )
         yield finding("N4", "error", split.split, sentence, classes=classes)

@@ -83,7 +83,7 @@ def build_database(
     }
     table = np.concatenate([np.empty((0, 6)), *rows.values()])
     table[:, _SCORE] = _scaled(table[:, _SCORE], how.scores)
-    kept, notes = _kept(table, how)
+    kept, notes = _kept(table, how, _strangers(sources, split, how.classes))
     known = bool((table[kept, _CLASS] != UNKNOWN).all())
     owners = np.repeat(np.arange(len(rows)), [len(one) for one in rows.values()])
     lines: list[list[str]] = [[] for _ in rows]
@@ -96,6 +96,8 @@ def build_database(
     if not covered:
         where = some(one.split for one in frames.splits)
         raise DataError(f"{some(one.source for one in sources)}: no detections of {where}")
+    if not kept.any():
+        notes.append("Not one detection is left: a model that needs proposals will track nothing.")
     if not known:
         notes.append("The detections tell no classes: model.proposal_class: ignore suits them.")
     return Built(content, covered, (*notes, *more))
@@ -207,19 +209,31 @@ def _scaled(scores: Floats, how: Scores) -> Floats:
     return scores
 
 
-def _kept(table: Floats, how: Building) -> tuple[Bools, list[str]]:
+def _kept(table: Floats, how: Building, strangers: str) -> tuple[Bools, list[str]]:
     """Which rows stay, and sentences about the others."""
     flat = (table[:, 2:4] <= 0).any(axis=1)
     foreign = table[:, _CLASS] == _FOREIGN
     low = table[:, _SCORE] < how.min_score
     told = (
         (flat, "without width or height"),
-        (foreign & ~flat, "of classes that the data have not"),
+        (foreign & ~flat, f"of classes that the data have not{strangers}"),
         (low & ~flat & ~foreign, f"with a score below {how.min_score:g}"),
     )
     notes = [f"Left out: {int(bad.sum()):,} detections {why}." for bad, why in told if bad.any()]
     kept: Bools = ~(flat | foreign | low)
     return kept, notes
+
+
+def _strangers(sources: Sequence[Detected], split: TrackingSplit, asked: Sequence[str]) -> str:
+    """The kept classes of detectors that the data do not name, and how to rename one."""
+    ours = {name.casefold() for name in split.classes}
+    names = [name for source in sources for name in _names(source, asked).values()]
+    strange = [name for name in dict.fromkeys(names) if name.casefold() not in ours]
+    return (
+        f" ({some(strange)}; --classes {strange[0]}={split.classes[0]} would rename one)"
+        if strange
+        else ""
+    )
 
 
 def _line(row: Sequence[float], known: bool) -> str:

@@ -3,7 +3,6 @@
 Randomness is that of ``random``, which the Runner seeds for each sample.
 """
 
-import math
 import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from backend.core.errors import DataError
 from backend.datasets.detection import DetectionSplit, Frame
+from backend.datasets.recolouring import recolouring
 from backend.nn.moe.class_losses import Target
 from backend.trainers.moe_rtdetr.model.batch import Batch
 from backend.trainers.moe_rtdetr.spec import AugmentConfig
@@ -27,8 +27,6 @@ VISIBLE = 0.25
 """The least share of an object that must remain in a zoomed frame for it to stay a target."""
 HUE = 0.1
 """The share of the colour circle that ``hsv: 1`` may turn hues by; more makes other objects."""
-TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
-"""Red, green and blue to brightness and two axes of colour, as in NTSC."""
 THREADS = 4
 
 _BILINEAR = Image.Resampling.BILINEAR
@@ -162,15 +160,12 @@ def _placed(image: Image.Image, place: Place, size: tuple[int, int]) -> Image.Im
 
 
 def _recoloured(image: Image.Image, most: float) -> Image.Image:
-    """Saturation and brightness times 1 +- ``most``, hues turned by a share of it; linear in
-    YIQ, which is several times faster than by way of HSV."""
+    """Saturation and brightness times 1 +- ``most``, hues turned by a share of it."""
     if not most:
         return image
-    turn = random.uniform(-most, most) * HUE * 2 * math.pi
+    turn = random.uniform(-most, most) * HUE
     saturation, brightness = (random.uniform(1 - most, 1 + most) for _ in range(2))
-    cos, sin = saturation * math.cos(turn), saturation * math.sin(turn)
-    change = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]]) * brightness
-    matrix = np.linalg.inv(TO_YIQ) @ change @ TO_YIQ
+    matrix = recolouring(turn, saturation, brightness)
     with_offsets = np.column_stack([matrix, np.zeros(3)])
     return image.convert("RGB", matrix=tuple(with_offsets.ravel().tolist()))
 

@@ -21,7 +21,7 @@ from backend.trainers.motrv2.model.network import Motr
 from backend.trainers.motrv2.model.previous import put_back, split_previous
 from backend.trainers.motrv2.spec import SPEC, Motrv2Config
 
-OURS = ".safetensors"
+SUFFIX = ".safetensors"
 UNNAMED = ""
 """A class that a file of the reference has, but does not name."""
 
@@ -109,7 +109,7 @@ def read_checkpoint(path: Path) -> Saved:
 
     Raises CheckpointError that says what it is instead.
     """
-    if path.suffix == OURS:
+    if path.suffix == SUFFIX:
         weights, facts = load_weights(path)
         told = {**facts, "path": path, "weights": with_both_names(weights)}
         return parse_facts(Saved, SPEC.kind, path, told)
@@ -126,7 +126,7 @@ def read_checkpoint(path: Path) -> Saved:
 
 def facts_at(path: Path) -> Facts:
     """A checkpoint's facts, without its tensors. Raises as ``read_checkpoint``."""
-    if path.suffix != OURS:
+    if path.suffix != SUFFIX:
         return read_checkpoint(path)
     return parse_facts(Facts, SPEC.kind, path, read_facts(path))
 
@@ -143,7 +143,7 @@ def restored(saved: Saved, config: Motrv2Config, classes: Sequence[str]) -> Motr
     return network.to(resolve_device(config.device, 1)).eval()
 
 
-def before(learner: ClipLearner) -> Motr:
+def with_previous_heads(learner: ClipLearner) -> Motr:
     """A network in training with the classifiers that it had before, for its source domain; it
     must have replaced some. A copy, in evaluation mode on the same device."""
     state = learner.state_dict()
@@ -172,6 +172,8 @@ def _same(ours: Sequence[str], others: Sequence[str]) -> bool:
 
 
 def _words(classes: Sequence[str]) -> str:
+    if not any(classes):
+        return f"{len(classes)} unnamed class{'es' if len(classes) != 1 else ''}"
     names = [name or "an unnamed one" for name in classes]
     more = f" and {len(names) - 4} more" if len(names) > 5 else ""
     shown = names if not more else names[:4]

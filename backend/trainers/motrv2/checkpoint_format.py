@@ -18,7 +18,8 @@ from backend.trainers.motrv2.model.geometry import TINY, Geometry
 
 ALIAS = re.compile(r"^transformer\.decoder\.(?=bbox_embed\.)")
 """Before a box head's name: its second one."""
-OURS = "yolox_class_embed."
+CLASS_VECTORS = "yolox_class_embed."
+"""Before the name of what the reference has not: a vector for each class of a detection."""
 _WRAPPED = ("model", "state_dict")
 _PREFIXES = ("module.", "detr.")
 _COUNTED = ("total_params", "total_ops")
@@ -63,17 +64,12 @@ def with_both_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return full
 
 
-def with_one_name(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same without second names, for files that hold a tensor once."""
-    return {name: tensor for name, tensor in state.items() if not ALIAS.match(name)}
-
-
 def write_original(path: Path, state: Mapping[str, Tensor]) -> tuple[str, ...]:
     """Write ``state`` in the reference's layout; the names that it does not know are left out.
 
     Returns those whose absence changes what the network says. Raises OSError.
     """
-    left_out = {name: tensor for name, tensor in state.items() if name.startswith(OURS)}
+    left_out = {name: tensor for name, tensor in state.items() if name.startswith(CLASS_VECTORS)}
     kept = {
         name: tensor.detach().cpu()
         for name, tensor in with_both_names(state).items()
@@ -114,7 +110,7 @@ def _geometry(source: Source) -> Geometry:
             "network with box refinement, one head in each layer, can be used"
         )
     learned = state.get("position.weight")
-    vectors = state.get(f"{OURS}weight")
+    vectors = state.get(f"{CLASS_VECTORS}weight")
     return replace(
         TINY if tiny else Geometry(),
         classes=len(state["class_embed.0.bias"]),

@@ -33,7 +33,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Queries:
+class QueryScores:
     """What all queries said in all frames: ``places`` (n,) of their frames, ``scores`` and
     ``labels`` of their best class; ``first`` is the highest score of the first class."""
 
@@ -65,7 +65,7 @@ _NOTHING = Rows(
 )
 
 
-class Told:
+class BoxCollector:
     """The boxes that one run shows, collected frame by frame."""
 
     def __init__(self, size: tuple[int, int], settings: TrackSettings) -> None:
@@ -97,7 +97,7 @@ class Told:
         )
 
 
-class QueriesSeen:
+class QueryCollector:
     """What the queries say, and which of them is at each target, collected frame by frame."""
 
     def __init__(self, sequence: TrackSequence, size: tuple[int, int]) -> None:
@@ -117,12 +117,12 @@ class QueriesSeen:
         )
         self.named.append(np.stack([self._targets.labels[first:last], surest], axis=1))
 
-    def queries(self) -> Queries:
+    def queries(self) -> QueryScores:
         """All of them."""
         places, scores, labels = (
             np.concatenate(parts) for parts in zip(*self._parts, strict=True)
         )
-        return Queries(places, scores, labels, self._first)
+        return QueryScores(places, scores, labels, self._first)
 
 
 def pixels(tracks: FrameTracks, size: tuple[int, int]) -> Floats:

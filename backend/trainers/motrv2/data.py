@@ -25,7 +25,6 @@ from backend.datasets.tracking.clips import (
 )
 from backend.datasets.tracking.records import Ints, TrackFrame, TrackingSplit, TrackSequence
 from backend.trainers.motrv2.batch import Batch, Clip, Frame
-from backend.trainers.motrv2.data_reading import as_input, read_data
 from backend.trainers.motrv2.images import (
     Size,
     View,
@@ -39,16 +38,6 @@ from backend.trainers.motrv2.images import (
     whole,
 )
 from backend.trainers.motrv2.spec import Motrv2Config
-
-__all__ = [
-    "ClipSamples",
-    "Sample",
-    "SequenceFrames",
-    "as_input",
-    "collate",
-    "read_data",
-    "validation_clips",
-]
 
 
 class Sample(NamedTuple):
@@ -145,7 +134,8 @@ class ClipSamples:
 
 
 class ValidationClips(Sequence[Sample]):
-    """Clips at even places, of the longest length, with nothing drawn; read when asked for."""
+    """``learning.val_clips`` clips at even places, of the longest length, with nothing drawn; read
+    when asked for."""
 
     def __init__(self, split: TrackingSplit, config: Motrv2Config) -> None:
         self._cutter = Cutter(split, config)
@@ -165,11 +155,6 @@ class ValidationClips(Sequence[Sample]):
         if isinstance(index, slice):
             return [self[place] for place in range(len(self))[index]]
         return self._cutter.cut(self._clips[index], self._length)
-
-
-def validation_clips(split: TrackingSplit, config: Motrv2Config) -> Sequence[Sample]:
-    """The ``learning.val_clips`` clips on which the loss of a split is taken."""
-    return ValidationClips(split, config)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -36,6 +36,8 @@ def read_data(
     ConfigError if the detector's boxes are wanted and there are none.
     """
     root = root or config.data
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
     own = not _same(root, config.source)
     names = tuple(classes) or (config.classes if own else ())
     options = MotOptions(classes=names, drop=config.drop if own else {})

@@ -14,7 +14,7 @@ from backend.core.workdir import write_atomic
 from backend.datasets.tracking.records import TrackingSplit
 from backend.trainers.motrv2.batch import Frame
 from backend.trainers.motrv2.checkpoint import Saved, filled, read_checkpoint, restored
-from backend.trainers.motrv2.checkpoint_format import OURS, write_original
+from backend.trainers.motrv2.checkpoint_format import CLASS_VECTORS, write_original
 from backend.trainers.motrv2.evaluation import read_split
 from backend.trainers.motrv2.judging import judge
 from backend.trainers.motrv2.model.network import Motr
@@ -73,7 +73,7 @@ def _split(request: ExportRequest, config: Motrv2Config, saved: Saved) -> Tracki
     frames; None without data."""
     if not request.data:
         return None
-    asked = EvalRequest(request.checkpoint, request.data, "val", "")
+    asked = EvalRequest(checkpoint=request.checkpoint, data=request.data, split="val", out="")
     (split,) = read_split(saved.fitting(config), asked, saved).splits
     saved.knows(split.classes)
     count = max(1, round(len(split.sequences) * min(1, SCORED / max(1, split.frames))))
@@ -102,7 +102,7 @@ def _scored_on(split: TrackingSplit | None) -> tuple[str, ...]:
 def _check_equal(out: Path, saved: Saved, written: Saved) -> None:
     """Every tensor of the file, but for ours that it cannot have. Raises CheckpointError."""
     state, _ = split_previous(saved.weights)
-    wanted = {name: tensor for name, tensor in state.items() if not name.startswith(OURS)}
+    wanted = {name: tensor for name, tensor in state.items() if not name.startswith(CLASS_VECTORS)}
     if wanted.keys() != written.weights.keys() or not all(
         torch.equal(tensor, written.weights[name]) for name, tensor in wanted.items()
     ):
@@ -112,7 +112,7 @@ def _check_equal(out: Path, saved: Saved, written: Saved) -> None:
 
 
 def _left_out(state: dict[str, torch.Tensor], told: tuple[str, ...]) -> tuple[str, ...]:
-    names = [name for name in state if name.startswith(OURS)]
+    names = [name for name in state if name.startswith(CLASS_VECTORS)]
     if not names:
         return ()
     effect = (
@@ -126,10 +126,9 @@ def _left_out(state: dict[str, torch.Tensor], told: tuple[str, ...]) -> tuple[st
 def _replaced(before: dict[str, torch.Tensor], saved: Saved) -> tuple[str, ...]:
     if not before:
         return ()
-    return (
-        f"left out: {len(before)} tensors of the {len(saved.previous_classes)} classes that it "
-        "knew before it was fine-tuned",
-    )
+    count = len(saved.previous_classes)
+    classes = f"{count} classes" if count != 1 else "the class"
+    return (f"left out: {len(before)} tensors of {classes} that it knew before it was fine-tuned",)
 
 
 @torch.inference_mode()

@@ -13,8 +13,8 @@ from pathlib import Path
 from backend.core.errors import DataError
 from backend.core.workdir import write_json
 from backend.datasets.tracking.records import TrackingSplit
-from backend.trainers.motrv2.checkpoint import before as put_back
-from backend.trainers.motrv2.data import as_input, read_data
+from backend.trainers.motrv2.checkpoint import with_previous_heads
+from backend.trainers.motrv2.data_reading import as_input, read_data
 from backend.trainers.motrv2.inference import follow_split
 from backend.trainers.motrv2.judging import expected_names, matched, refuse_wrong
 from backend.trainers.motrv2.model.learner import ClipLearner
@@ -113,7 +113,7 @@ def source_hota(learner: ClipLearner, split: TrackingSplit, config: Motrv2Config
     tracks."""
     config = config.replace({"tracker.sweep": ()})
     was_training = learner.training
-    network = put_back(learner) if has_previous(learner) else learner.eval()
+    network = with_previous_heads(learner) if has_previous(learner) else learner.eval()
     followed = follow_split(network, split, config)
     learner.train(was_training)
     found = matched(split, [(one, one.shown) for one in followed]).scores()

@@ -23,8 +23,6 @@ from backend.trainers.motrv2.weights import Start
 
 FILE = "freeze_report.json"
 SHOWN = 4
-Prints = Mapping[str, str]
-"""A digest of each tensor, by the first of its names."""
 
 
 class Proof:
@@ -116,7 +114,7 @@ class Proof:
 
 
 def prints(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """SHA-256 of each tensor's kind, shape and bytes, once for a tensor of several names."""
+    """SHA-256 of each tensor's kind, shape and bytes, by the first of its names."""
     return {name: _print(tensor) for name, tensor in distinct(state).items()}
 
 

@@ -4,7 +4,6 @@ A view says which part of an image is seen at which size: all that moves boxes i
 of objects and of the detector go with the picture, whatever was drawn.
 """
 
-import math
 import os
 from pathlib import Path
 from random import Random
@@ -17,14 +16,13 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from backend.core.errors import DataError
+from backend.datasets.recolouring import recolouring
 from backend.datasets.tracking.clips import clipped
 from backend.datasets.tracking.records import Bools, Floats, Ints
 from backend.trainers.motrv2.spec import ImagesConfig
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of red, green and blue in ImageNet, as shares of white."""
-TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
-"""Red, green and blue to brightness and two axes of colour, as in NTSC."""
 WHITE = 255.0
 LAST_BYTES = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 """What a whole file ends with; a little may follow."""
@@ -114,18 +112,14 @@ def draw_view(size: Size, images: ImagesConfig, chance: Random) -> View:
 
 
 def draw_colours(images: ImagesConfig, chance: Random) -> Tensor | None:
-    """Hues turned, saturation and value multiplied; None if nothing changes.
-
-    In YIQ, where that is linear: ten times faster than Pillow's way by HSV.
-    """
+    """A matrix (3, 3) that turns hues and multiplies saturation and value; None if nothing
+    changes."""
     hue, saturation, value = images.hsv
     if not any(images.hsv):
         return None
-    turn = chance.uniform(-hue, hue) * 2 * math.pi
+    turn = chance.uniform(-hue, hue)
     purer, brighter = (chance.uniform(1 - most, 1 + most) for most in (saturation, value))
-    cos, sin = purer * math.cos(turn), purer * math.sin(turn)
-    change = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]]) * brighter
-    return torch.from_numpy(np.linalg.inv(TO_YIQ) @ change @ TO_YIQ).float()
+    return torch.from_numpy(recolouring(turn, purer, brighter)).float()
 
 
 def drifting(view: View, shifts: Ints) -> tuple[View, ...]:

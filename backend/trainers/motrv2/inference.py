@@ -17,7 +17,7 @@ import torch
 from backend.core.errors import DataError
 from backend.datasets.tracking.records import Ints, TrackingSplit, TrackSequence
 from backend.trainers.motrv2.batch import Frame
-from backend.trainers.motrv2.collecting import Queries, QueriesSeen, Rows, Told
+from backend.trainers.motrv2.collecting import BoxCollector, QueryCollector, QueryScores, Rows
 from backend.trainers.motrv2.data import SequenceFrames
 from backend.trainers.motrv2.model.network import Motr
 from backend.trainers.motrv2.model.tracker import FrameTracks, TrackSettings, TrackState, step
@@ -44,7 +44,7 @@ class Followed:
     size: tuple[int, int]
     stored: Mapping[float, Rows]
     births: tuple[int, ...]
-    queries: Queries
+    queries: QueryScores
     named: Ints
     proposals: int
     piled: int
@@ -95,8 +95,8 @@ def follow(
 ) -> Followed:
     """Track one sequence: ids begin at 1, frames are called as their files."""
     runs = _runs(config)
-    told = [Told(frames.size, settings) for settings in runs]
-    seen = QueriesSeen(sequence, frames.size)
+    told = [BoxCollector(frames.size, settings) for settings in runs]
+    seen = QueryCollector(sequence, frames.size)
     proposals = piled = 0
     for place, (frame, tracks, full) in enumerate(_tracked(network, frames, runs)):
         for writer, one in zip(told, tracks, strict=True):
@@ -123,7 +123,7 @@ def rows_shown(
     network: Motr, frames: Iterable[Frame], size: tuple[int, int], settings: TrackSettings
 ) -> Rows:
     """What is tracked in frames that nothing is known of; they are counted from 0."""
-    told = Told(size, settings)
+    told = BoxCollector(size, settings)
     for place, (_, tracks, _) in enumerate(_tracked(network, frames, [settings])):
         told.add(place, tracks[0])
     return told.rows()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from backend.core.errors import CheckpointError, ConfigError
-from backend.trainers.motrv2.checkpoint_format import OURS
+from backend.trainers.motrv2.checkpoint_format import CLASS_VECTORS
 
 _COUNTER = "num_batches_tracked"
 """Of a batch norm; one that is constant has none."""
@@ -110,8 +110,9 @@ def load_weights_into(
 
 
 def _differs(name: str, source: Tensor, target: Tensor, head: HeadInit) -> bool:
-    others = head.renamed or head.rule == "map"
-    return (others and name.startswith(("class_embed.", OURS))) or source.shape != target.shape
+    of_classes = name.startswith(("class_embed.", CLASS_VECTORS))
+    other_rows = of_classes and (head.renamed or head.rule == "map")
+    return other_rows or source.shape != target.shape
 
 
 def _adapted(name: str, source: Tensor, target: Tensor, head: HeadInit) -> tuple[Tensor, str]:
@@ -126,7 +127,7 @@ def _adapted(name: str, source: Tensor, target: Tensor, head: HeadInit) -> tuple
         value = target.clone()
         value[:count] = source[:count]
         return value, f"first {count} rows"
-    if name.startswith(OURS):
+    if name.startswith(CLASS_VECTORS):
         mapped = head.rule == "map"
         return (_mapped(source, target, head), "map") if mapped else (target, "zeros")
     return target, ""
@@ -180,7 +181,7 @@ def _words(one: Mismatch) -> str:
 def _why(name: str) -> str:
     if name.startswith("refine_embed."):
         return "the source had no denoising"
-    if name.startswith(OURS):
+    if name.startswith(CLASS_VECTORS):
         return "new by design, starts at zero"
     if "_pos" in name or name.startswith("track_embed.norm3."):
         return "the source had no position update"

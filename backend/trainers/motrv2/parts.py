@@ -40,12 +40,12 @@ class RateGroup(NamedTuple):
 
 def rate_groups(start: Start, config: Motrv2Config) -> dict[str, RateGroup]:
     """What trains at which rate, by ``GROUPS``; a group may be empty."""
-    selection, rates, scales = start.selection, config.runner.optimizer.lr, _scales(config)
+    selection, lr, scales = start.selection, config.runner.optimizer.lr, _scales(config)
     names: dict[str, list[str]] = {group: [] for group in GROUPS}
     for name in selection.trainable:
         names[rate_group(name, selection.forced)].append(name)
     return {
-        group: RateGroup(*size(start.learner, chosen), rates[_optimizer_group(group)] * scales[group])
+        group: RateGroup(*size(start.learner, chosen), lr[_optimizer_group(group)] * scales[group])
         for group, chosen in names.items()
     }
 

@@ -19,13 +19,8 @@ from backend.runner.seeds import seed_model
 from backend.runner.training import Data, Training
 from backend.trainers.motrv2 import forgetting
 from backend.trainers.motrv2.checkpoint import facts_of, read_checkpoint
-from backend.trainers.motrv2.data import (
-    ClipSamples,
-    as_input,
-    collate,
-    read_data,
-    validation_clips,
-)
+from backend.trainers.motrv2.data import ClipSamples, ValidationClips, collate
+from backend.trainers.motrv2.data_reading import as_input, read_data
 from backend.trainers.motrv2.evaluation import EVALUATION, evaluate, final_events
 from backend.trainers.motrv2.evidence import Probe
 from backend.trainers.motrv2.freeze_report import Proof, summary_line
@@ -50,7 +45,7 @@ def build(config: Motrv2Config, work_dir: Path) -> Training:
     seed_model(config.seed)
     begun = start(config, train.classes)
     samples = ClipSamples(train, config)
-    clips = validation_clips(val, config)
+    clips = ValidationClips(val, config)
     learner = begun.learner.to(resolve_device(config.device, world_size()))
     source = None
     if local_rank() == 0:  # the others do not validate

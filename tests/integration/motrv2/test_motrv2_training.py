@@ -233,13 +233,21 @@ def test_wrong_data_is_told_and_refused_before_the_first_step(
 def test_the_export_is_the_reference_s_file(run: Run, tuned: Motrv2Config, tmp_path: Path) -> None:
     checkpoint = sorted((run[0] / "checkpoints").glob("*.safetensors"))[-1]
     out = tmp_path / "out.pth"
-    request = ExportRequest(checkpoint=str(checkpoint), format="motrv2", out=str(out))
+    request = ExportRequest(
+        checkpoint=str(checkpoint), format="motrv2", out=str(out), data=str(tuned.data)
+    )
     report = Motrv2Trainer(tuned, tmp_path).export(request)
+    asked = EvalRequest(
+        checkpoint=str(checkpoint), data=str(tuned.data), split="val", out=str(tmp_path / "scored")
+    )
+    scored = Motrv2Trainer(tuned, tmp_path).evaluate(asked).metrics
+    assert report.reference["HOTA"] == scored["HOTA"]
+    assert report.metrics.keys() == report.reference.keys()
     assert report.sha256 == sha256(out)
     assert report.difference is not None
     assert report.difference > 0, "it does not know the classes of proposals"
     assert "yolox_class_embed.weight; the file answers otherwise" in report.warnings[0]
-    assert "4 tensors of the 1 classes" in report.warnings[1]
+    assert "4 tensors of the class that" in report.warnings[1]
     content = torch.load(out, weights_only=True)["model"]
     ours = with_both_names(load_weights(checkpoint)[0])
     kept = {n for n in ours if not n.startswith(("previous.", "yolox_class_embed."))}
@@ -254,7 +262,10 @@ def test_an_export_of_one_class_answers_the_same(
     request = ExportRequest(checkpoint=str(pretrained), format="motrv2", out=str(out))
     report = Motrv2Trainer(smallest, tmp_path).export(request)
     assert report.difference == 0
-    assert not report.warnings
+    assert report.warnings == (
+        "without data: the outputs were compared on noise, and nothing was scored",
+    )
+    assert not report.metrics
     again = smallest.replace({"model.pretrained": out, "epochs": 1})
     work = tmp_path / "again"
     work.mkdir()

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from studies._run import StudyRun, record, run_study
 from studies._spec import StudySpec, find
 from tests.support import toy
 from tests.support.forgetful_toy import CATALOG
+from tests.support.mlflow_home import copy_home
 from tests.support.toy import ToyConfig, write_toy_data
 
 ROOT = Path(__file__).parents[3]
@@ -54,10 +55,30 @@ def counted(found: StudyRecord) -> list[TrialRecord]:
     return [trial for trial in found.trials if trial.state in ("complete", "pruned")]
 
 
-def test_the_front_is_what_no_trial_dominates_and_is_kept(
-    run: StudyRun, workers: launch.Workers
-) -> None:
-    found = run_study(run, workers)
+@dataclass(frozen=True)
+class Continued:
+    """A study of three trials, and the same one after three more."""
+
+    run: StudyRun
+    begun: StudyRecord
+    found: StudyRecord
+
+
+@pytest.fixture(scope="module")
+def continued(
+    tmp_path_factory: pytest.TempPathFactory, template_home: Path, workers: launch.Workers
+) -> Continued:
+    """It takes seconds, so several tests look at one."""
+    folder = tmp_path_factory.mktemp("continued")
+    home = copy_home(template_home, folder / "mlruns")
+    config = base(write_toy_data(folder))
+    run = StudyRun(home=home, spec=spec(), base=config, name="both", trials=6, catalog=CATALOG)
+    begun = run_study(replace(run, trials=3), workers)
+    return Continued(run, begun, run_study(run, workers))
+
+
+def test_the_front_is_what_no_trial_dominates_and_is_kept(continued: Continued) -> None:
+    run, found = continued.run, continued.found
     done = [trial for trial in found.trials if trial.state == "complete"]
     assert len(done) == 6, "nobody is pruned"
     assert [(o.metric, o.direction) for o in found.aims] == [
@@ -108,14 +129,13 @@ def of_one_checkpoint(run: StudyRun, found: StudyRecord) -> None:
 
 
 def test_a_continued_study_draws_on_and_the_same_seed_draws_the_same(
-    run: StudyRun, workers: launch.Workers, other_home: Home
+    continued: Continued, workers: launch.Workers, other_home: Home
 ) -> None:
-    first = run_study(replace(run, trials=3), workers)
-    more = run_study(replace(run, trials=5), workers)
-    assert more.trials[:3] == first.trials
-    drawn = [trial.params for trial in more.trials]
+    first = continued.begun
+    assert continued.found.trials[:3] == first.trials
+    drawn = [trial.params for trial in continued.found.trials]
     assert all(drawn.count(params) == 1 for params in drawn)
-    again = run_study(replace(run, home=other_home, trials=3), workers)
+    again = run_study(replace(continued.run, home=other_home, trials=3), workers)
     assert [t.params for t in again.trials] == [t.params for t in first.trials]
     assert [t.values for t in again.trials] == [t.values for t in first.trials]
 
@@ -169,7 +189,7 @@ if __name__ == "__main__":
     config = base(Path({data!r}), hold=1.0)
     try:
         run_study(StudyRun(home=Home(Path({home!r})), spec=spec(), base=config, name="both",
-                           trials=3, catalog=CATALOG))
+                           trials=2, catalog=CATALOG))
     except StudyError as error:
         print(error)
 """
@@ -196,8 +216,8 @@ def test_ctrl_c_ends_it_cleanly_and_it_is_continued(
     assert "study 'both' was stopped; the same command continues it" in said
     (run.base.data.parent / "go").touch()
     config = run.base.replace({"hold": 1.0})
-    found = run_study(replace(run, base=config, trials=3), workers)
-    assert len(counted(found)) == 3
+    found = run_study(replace(run, base=config, trials=2), workers)
+    assert len(counted(found)) == 2
     stopped, *later = found.trials
     assert stopped.state == "failed"
     assert [t.state for t in later if t.params == stopped.params] == ["complete"]

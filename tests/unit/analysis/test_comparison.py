@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from backend.analysis.caveats import disagree
 from backend.analysis.comparison import ComparisonSettings, compare, compare_reports
 from backend.analysis.paired import compare_evidence
+from backend.analysis.report.deltas import metrics
 from backend.core.comparisons import (
     Change,
     Comparison,
@@ -438,6 +439,7 @@ def test_every_task_is_compared(tmp_path: Path, task: str, simulate: Simulate) -
     for missed in (delta for delta in result.target.metrics if delta.name == "FN"):
         assert (missed.delta or 0) < 0
         assert missed.verdict == "better"
+        assert missed.unit == ("count" if task == "tracking" else "")
 
 
 def test_evidence_of_other_rules_is_refused() -> None:
@@ -530,3 +532,9 @@ def test_the_same_file_on_both_sides_is_warned_of(reports: Reports) -> None:
 def test_settings_without_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         ComparisonSettings(**wrong)
+
+
+def test_the_report_shows_counts_as_whole_numbers() -> None:
+    switches = comparisons.delta("IDSW", -1.0, 3.0, baseline=1.0, candidate=0.0, unit="count")
+    rows = [line.split("|") for line in metrics([switches], 0.95).splitlines()]
+    assert [cell.strip() for cell in rows[-1][1:6]] == ["IDSW", "1", "0", "−1", "−4 to +2"]

@@ -24,6 +24,12 @@ def test_a_run_that_ended_without_one() -> None:
     assert fired(RULE, made.replace(plan=None))
 
 
+def test_a_run_that_was_stopped_before_its_first_is_not_accused() -> None:
+    """A training that a cluster's signal ended in its first epoch is continued later."""
+    made = unevaluated().replace(end="stopped").planned(first_validation=10_000)
+    unknown(RULE, made, "stopped before its first evaluation")
+
+
 def test_a_run_that_waits_for_its_first_is_clear() -> None:
     clear(RULE, unevaluated().first(1))
     clear(RULE, healthy().first(0))

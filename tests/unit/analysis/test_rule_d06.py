@@ -46,6 +46,9 @@ def test_one_of_each_kind_is_said_and_the_rest_counted() -> None:
     assert "N4 (val)" not in found.headline
     assert found.headline.endswith("data have 8; 1 more of these kinds.")
     assert [fact.name for fact in found.evidence] == ["N4 (train)", "N4 (val)", "N6 (train)"]
+    alone = fired(RULE, tracker().surveyed(findings=(N4, other)))
+    assert alone.cause == "", "the headline says it"
+    assert "'assay check CONFIG'" in alone.advice.text
 
 
 def test_clean_data_are_clear_and_unvalidated_ones_unknown() -> None:

@@ -29,6 +29,13 @@ def test_scores_between_a_tenth_and_the_threshold() -> None:
     assert [turn.role for turn in found.advice.study] == ["epochs", "lr"]
 
 
+def test_few_right_classes_are_no_consolation() -> None:
+    """It said 'though 8 % of the objects have their class on top'."""
+    made = always(top=0.46).with_curves(val_class_accuracy=np.full(10, 0.08))
+    assert fired(RULE, made).cause.endswith("and only 8 % of the objects already have their class "
+                                            "on top")  # fmt: skip
+
+
 def test_the_sweep_s_best_by_classes_is_proposed() -> None:
     levels = tuple(
         s.model_copy(update={"cls_hota": 0.3 if s.threshold == 0.2 else 0.1}) for s in swept(0.46)

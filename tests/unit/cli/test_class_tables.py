@@ -31,7 +31,7 @@ def test_of_tracking_classes_the_metrics_that_are_read_are_shown(
 
 
 def test_compared_counts_are_whole_numbers(capsys: pytest.CaptureFixture[str]) -> None:
-    counts = delta("IDSW", -2.0, 3.0, baseline=16.0, candidate=14.0)
+    counts = delta("IDSW", -1.0, 3.0, baseline=1.0, candidate=0.0, unit="count")
     show(deltas("target", data(delta("HOTA", 0.1), counts), 0.95))
     rows = {
         cells[0]: cells[1:4]
@@ -39,7 +39,7 @@ def test_compared_counts_are_whole_numbers(capsys: pytest.CaptureFixture[str]) -
         if cells
     }
     assert rows["HOTA"] == ["0.4000", "0.5000", "+0.1000"]
-    assert rows["IDSW"] == ["16", "14", "−2"]
+    assert rows["IDSW"] == ["1", "0", "−1"]
 
 
 def test_of_very_many_metrics_those_of_the_trainer_are_shown(

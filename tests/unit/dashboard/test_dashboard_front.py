@@ -125,5 +125,26 @@ def test_parallel_coordinates_have_an_axis_for_each_objective() -> None:
     assert [one.label for one in lines.dimensions][-2:] == ["forgetting", "cls_HOTA"]
 
 
+def test_parallel_axes_keep_their_distance_on_a_narrow_screen() -> None:
+    """At 390 px the names of five axes lay over each other."""
+    version = studies.notice(store(), "", "0", None)
+    cards, _ = studies.draw(store(), version, "light", [])
+    (lines,) = figures.parallel(made(), "light").data
+    said = text_of(cards)
+    assert f'"minWidth": "{88 * len(lines.dimensions)}px"' in said
+    assert '"className": "scroll-x"' in said
+
+
+def test_whole_numbers_are_not_parted_on_their_axis() -> None:
+    trials = [
+        t.model_copy(update={"params": {**t.params, "epochs": 1 + 2 * (t.number % 2)}})
+        for t in made().trials
+    ]
+    (lines,) = figures.parallel(made().model_copy(update={"trials": trials}), "light").data
+    ticks = {one.label: one.tickvals for one in lines.dimensions}
+    assert list(ticks["epochs"]) == [1, 3]
+    assert ticks["cls_HOTA"] is None
+
+
 def test_the_rate_of_all_parameters_is_the_learning_rate() -> None:
     assert roles(made()).rate == "runner.optimizer.lr.all"

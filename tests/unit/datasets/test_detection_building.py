@@ -215,6 +215,20 @@ def test_classes_are_joined_by_name(root: Path, tmp_path: Path) -> None:
         built(frames, found, annotations=truth)
 
 
+def test_a_class_of_another_name_is_named_with_the_way_to_rename_it(root: Path) -> None:
+    truth, found = coco(root, {1: "Person", 2: "ball", 3: "ball"})
+    one = built(frames_of(root, "val"), found, annotations=truth)
+    name = read_mot(root, "val").classes[0]
+    assert f"(Person; --classes Person={name} would rename one)" in one.notes[0]
+
+
+def test_results_without_a_detection_are_told(root: Path) -> None:
+    truth, found = coco(root, dict(enumerate(made.CLASSES, start=1)))
+    found.write_text("[]")
+    one = built(frames_of(root, "val"), found, annotations=truth)
+    assert any("Not one detection is left" in told for told in one.notes)
+
+
 def test_a_lowest_score(root: Path, tmp_path: Path) -> None:
     truth, found = coco(root, dict(enumerate(made.CLASSES, start=1)))
     one = built(frames_of(root, "val"), found, annotations=truth, min_score=0.3)

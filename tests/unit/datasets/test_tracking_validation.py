@@ -169,6 +169,20 @@ def test_n5_a_class_of_the_database(root: Path) -> None:
     assert codes(found(root)) == {("N5", "error")}
 
 
+def test_n5_numbers_are_no_names(root: Path) -> None:
+    """As a checkpoint reads data without classes.json that it was trained on."""
+    (root / "classes.json").unlink()
+    meta = {"_meta": {"classes": made.CLASSES}}
+    made.write_detections(root, meta | made.detections(root))
+    numbers = ("1", "2", "3")
+    read = read_tracking(
+        root, ["val"], Detections(root / made.DATABASE), MotOptions(numbers),
+        Expectations(classes=numbers),
+    )  # fmt: skip
+    assert read.splits[0].declared
+    assert read.findings == ()
+
+
 def test_n5_names_in_another_order(root: Path) -> None:
     meta = {"_meta": {"classes": ["referee", "player", "ball"]}}
     made.write_detections(root, meta | made.detections(root))

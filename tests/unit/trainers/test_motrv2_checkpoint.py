@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from backend.core.errors import CheckpointError, ConfigError
+from backend.nn.finetune.weights import distinct
 from backend.trainers.motrv2.checkpoint_format import (
     geometry_of,
     read_checkpoint,
     with_both_names,
-    with_one_name,
     write_original,
 )
 from backend.trainers.motrv2.loading import HeadInit, load_weights_into
@@ -224,7 +224,7 @@ def test_deformable_detr_is_a_start(tmp_path: Path) -> None:
     assert {"query_embed.weight", "track_embed.linear1.weight"} <= report.new
 
 
-@pytest.mark.parametrize("change", [with_both_names, with_one_name])
+@pytest.mark.parametrize("change", [with_both_names, distinct])
 def test_export_and_back_is_equal_to_the_bit(tmp_path: Path, change: Any) -> None:
     network = saved(tmp_path / "a.pth")
     source = read_checkpoint(tmp_path / "a.pth")

@@ -352,3 +352,22 @@ def test_the_same_seed_trains_the_same_and_the_loss_falls() -> None:
     first = run_of(20, classes=2, proposal_classes=2)
     assert first == run_of(20, classes=2, proposal_classes=2)
     assert sum(first[-3:]) < 0.8 * sum(first[:3])
+
+
+def test_two_threads_train_as_one_does() -> None:
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(run_of(2, classes=2))
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_track_queries_do_not_grow_beyond_their_limit() -> None:
+    network = learner(ClipTraining(passing=Passing(limit=7), jitter=0), sure=4.0)
+    with pytest.warns(UserWarning, match="max_track_queries"):
+        outcome = network.run(clip(*[(0,)] * 6))
+    assert outcome.passed == (6, 7, 7, 7, 7)

@@ -15,14 +15,8 @@ from backend.runner.data import Stream
 from backend.runner.distributed import Ranks
 from backend.runner.seeds import SAMPLE, seed_all
 from backend.trainers.motrv2.batch import Batch, Frame
-from backend.trainers.motrv2.data import (
-    ClipSamples,
-    SequenceFrames,
-    as_input,
-    collate,
-    read_data,
-    validation_clips,
-)
+from backend.trainers.motrv2.data import ClipSamples, SequenceFrames, ValidationClips, collate
+from backend.trainers.motrv2.data_reading import as_input, read_data
 from backend.trainers.motrv2.spec import Motrv2Config
 from tests.support.tracking_folders import (
     CLASSES,
@@ -225,18 +219,18 @@ def test_a_pseudo_clip_is_one_image_that_drifts(root: Path) -> None:
 def test_validation_clips_are_even_and_as_they_are(root: Path) -> None:
     told = config(root, **{"clips.lengths": [2, 4], "clips.epochs": [3], "learning.val_clips": 3})
     split = train(told, "val")
-    clips = validation_clips(split, told)
+    clips = ValidationClips(split, told)
     assert [sample.name for sample in clips] == [f"c/{n:06d}+1x4" for n in (1, 5, 9)]
     frames = SequenceFrames(split.sequences[0], told)
     assert all(same(mine, frames[4 + step]) for step, mine in enumerate(clips[1].clip))
     assert [sample.name for sample in clips[1:]] == [clips[1].name, clips[2].name]
-    assert len(validation_clips(split, told.replace({"learning.val_clips": 99}))) == FRAMES - 3
-    assert list(validation_clips(split, told.replace({"learning.val_clips": 0}))) == []
+    assert len(ValidationClips(split, told.replace({"learning.val_clips": 99}))) == FRAMES - 3
+    assert list(ValidationClips(split, told.replace({"learning.val_clips": 0}))) == []
 
 
 def test_a_pseudo_validation_clip_is_always_the_same(root: Path) -> None:
     told = config(root, **{"clips.pseudo": True, "learning.val_clips": 2})
-    first, second = (list(validation_clips(train(told, "val"), told)) for _ in range(2))
+    first, second = (list(ValidationClips(train(told, "val"), told)) for _ in range(2))
     assert [sample.name for sample in first] == ["c/000001+0x5", "c/000012+0x5"]
     for one, other in zip(first, second, strict=True):
         assert all(map(same, one.clip, other.clip))

@@ -15,11 +15,12 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from backend.core.errors import DataError
-from backend.trainers.motrv2.data import ClipSamples, read_data
+from backend.datasets.recolouring import TO_YIQ
+from backend.trainers.motrv2.data import ClipSamples
+from backend.trainers.motrv2.data_reading import read_data
 from backend.trainers.motrv2.images import (
     MEAN,
     STD,
-    TO_YIQ,
     View,
     check_image,
     draw_colours,

@@ -9,7 +9,8 @@ from PIL import Image
 
 from backend.core.errors import DataError
 from backend.datasets.tracking import read_mot, read_sequence
-from backend.trainers.motrv2.data import ClipSamples, SequenceFrames, read_data
+from backend.trainers.motrv2.data import ClipSamples, SequenceFrames
+from backend.trainers.motrv2.data_reading import read_data
 from backend.trainers.motrv2.spec import Motrv2Config
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"

@@ -9,8 +9,9 @@ import torch
 
 from backend.core.errors import DataError
 from backend.datasets.tracking.records import TrackSequence
-from backend.trainers.motrv2.collecting import Queries, Rows, truth_rows
-from backend.trainers.motrv2.data import SequenceFrames, read_data
+from backend.trainers.motrv2.collecting import QueryScores, Rows, truth_rows
+from backend.trainers.motrv2.data import SequenceFrames
+from backend.trainers.motrv2.data_reading import read_data
 from backend.trainers.motrv2.evidence import class_accuracy, confusion, histograms, tracks_seen
 from backend.trainers.motrv2.inference import (
     TOGETHER,
@@ -139,7 +140,7 @@ def test_swept_metrics_are_those_of_what_is_left(root: Path) -> None:
 def bare(sequence: TrackSequence, rows: Rows) -> Followed:
     """A sequence of which only the boxes are known."""
     none = np.empty(0, np.int64)
-    said = Queries(none, np.empty(0), none, 0.0)
+    said = QueryScores(none, np.empty(0), none, 0.0)
     named = np.empty((0, 2), np.int64)
     births = tuple(np.unique(rows.ids).tolist())
     return Followed(sequence, SIZE, {0.1: rows}, births, said, named, 0, 0)

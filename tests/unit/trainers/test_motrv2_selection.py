@@ -11,7 +11,6 @@ from backend.trainers.motrv2.selection import (
     Choice,
     all_names,
     apply,
-    group_rates,
     rate_group,
     select,
     steps_to_confidence,
@@ -74,11 +73,6 @@ def test_a_broken_or_empty_selection_is_refused(network: Motr) -> None:
         select(network, Choice("custom", custom=("track_embed", "!track_embed")))
 
 
-def test_the_backbone_can_be_left_out(network: Motr) -> None:
-    with_it, without = trained(network, "full"), trained(network, "full", train_backbone=False)
-    assert with_it - without == {name for name in all_names(network) if "backbone" in name}
-
-
 def test_new_parameters_train_in_every_strategy(network: Motr) -> None:
     new = {"class_embed.0.weight", "transformer.decoder.bbox_embed.1.layers.2.bias"}
     chosen = select(network, Choice("minimal"), new)
@@ -118,9 +112,5 @@ def test_rate_groups_in_their_order(name: str, group: str) -> None:
     assert rate_group(name, everything_new) == group
 
 
-def test_rates_and_the_estimate_of_the_specification() -> None:
-    rates = group_rates(1e-5, 1e-6)
-    assert rates == pytest.approx(
-        {"backbone": 1e-6, "linear_proj": 1e-6, "new": 5e-5, "rest": 1e-5}
-    )
+def test_the_estimate_of_the_specification() -> None:
     assert steps_to_confidence(1e-5, 256) == pytest.approx(1797, rel=0.01)

@@ -122,6 +122,20 @@ def test_too_many_tracks_are_cut_with_a_warning() -> None:
     assert len(state.queries) == 4
 
 
+@pytest.mark.filterwarnings("ignore:more than 12 track queries")
+def test_three_hundred_frames_of_false_positives_stay_within_the_limit() -> None:
+    network = learner(sure=4.0).eval()
+    settings = replace(ANY, max_track_queries=12, label="vote")
+    state, counts = TrackState(), []
+    one, memory = frame(), network.encode(frame().image[None])
+    for _ in range(300):
+        state, _ = step(network, state, one, settings, memory)
+        assert state.queries is not None
+        counts.append((len(state.queries), len(state.votes)))
+    assert counts[0] == (6, 6)
+    assert set(counts[2:]) == {(12, 18)}
+
+
 def test_a_step_changes_no_state_that_it_was_given() -> None:
     network = learner(sure=4.0).eval()
     first, _ = step(network, TrackState(), frame(), ANY)

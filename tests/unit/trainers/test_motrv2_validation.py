@@ -12,7 +12,8 @@ from backend.core.errors import DataError
 from backend.core.events import PredictionsObserved, TracksObserved
 from backend.runner.training import Point
 from backend.trainers.motrv2.clip_losses import clip_losses
-from backend.trainers.motrv2.data import read_data, validation_clips
+from backend.trainers.motrv2.data import ValidationClips
+from backend.trainers.motrv2.data_reading import read_data
 from backend.trainers.motrv2.evidence import Probe
 from backend.trainers.motrv2.forgetting import Source, before
 from backend.trainers.motrv2.model.interaction import Passing
@@ -39,7 +40,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_validation_tells_metrics_losses_and_evidence(root: Path) -> None:
     config = config_of(root)
     (val,) = read_data(config, ("val",)).splits
-    validation = Validation(val, config, validation_clips(val, config), untrained=("one",))
+    validation = Validation(val, config, ValidationClips(val, config), untrained=("one",))
     network = handset()
     told = validation(network, POINT, {})
     names = {f"val/{name}" for name in (
@@ -91,7 +92,7 @@ def test_losses_of_clips_draw_nothing_and_leave_no_trace() -> None:
 def test_pictures_of_other_clips_under_the_same_boxes(root: Path) -> None:
     config = config_of(root)
     (val,) = read_data(config, ("val",)).splits
-    clips = validation_clips(val, config)
+    clips = ValidationClips(val, config)
     blind = handset()
     probed = Probe(clips)(blind, 4)
     assert probed is not None
@@ -154,7 +155,8 @@ def test_the_source_is_measured_once_for_a_run(root: Path, tmp_path: Path) -> No
     assert hota_before(network, other, tmp_path) != 0.125
     kept.write_text(json.dumps(told | {"source/HOTA": 0.125}))
     with torch.no_grad():
-        network.class_embed[0].bias.add_(0.5)
+        for head in network.class_embed:
+            head.bias.add_(0.5)
     assert hota_before(network, config, tmp_path) != 0.125
     kept.write_text("{")
     assert hota_before(handset(), config, tmp_path) == domain.hota

@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from backend.core.errors import CheckpointError, ConfigError
-from backend.trainers.motrv2.checkpoint import before, facts_at, read_checkpoint, restored
+from backend.trainers.motrv2.checkpoint import (
+    facts_at,
+    read_checkpoint,
+    restored,
+    with_previous_heads,
+)
 from backend.trainers.motrv2.checkpoint_format import write_original
 from backend.trainers.motrv2.weights import confidence_steps, start
 from tests.support.motrv2_files import EIGHT, config, saved
@@ -68,7 +73,7 @@ def test_what_was_replaced_travels_and_comes_back(person: Path) -> None:
     begun = start(config(model__pretrained=person), EIGHT)
     assert begun.previous_classes == ("Person",)
     old = read_checkpoint(person)
-    again = before(begun.learner)
+    again = with_previous_heads(begun.learner)
     assert again.geometry == old.geometry
     assert not again.training
     for name, tensor in again.state_dict().items():

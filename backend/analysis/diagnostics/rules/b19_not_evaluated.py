@@ -12,6 +12,8 @@ def judge(evidence: Evidence) -> Verdict:
         return Clear()
     if plan and plan.validations == 0 and plan.first_validation is None:
         return _never(evidence, "No evaluation is due before the training ends", plan.steps)
+    if evidence.finished and plan and evidence.step < (plan.first_validation or 0):
+        return Unknown("the run was stopped before its first evaluation was due")
     if evidence.finished and evidence.headline and evidence.step:
         return _never(evidence, f"The training ended at step {evidence.step}", evidence.step)
     if plan and plan.first_validation is not None:

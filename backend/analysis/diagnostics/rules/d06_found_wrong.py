@@ -29,7 +29,7 @@ def _wrong(findings: Sequence[DataFinding], grave: bool) -> Fired:
     return Fired(
         severity="stop" if grave else "warning",
         headline=f"{'; '.join(map(_said, kinds.values()))}{rest}.",
-        cause=_said(findings[0]) if len(findings) > 1 else "",
+        cause=_said(findings[0]) if len(kinds) > 1 else "",
         sure="proven",
         advice=ADVICE if grave else WARNED,
         evidence=tuple(Fact(name=_placed(one), value=_numbers(one), step=0) for one in findings),
@@ -51,8 +51,8 @@ def _placed(found: DataFinding) -> str:
 
 
 ADVICE = Advice(
-    "Mend the data or what the config says of them; 'assay dataset check' lists all findings "
-    "anew, in seconds. No setting of the training helps before: start no study."
+    "Mend the data or what the config says of them; 'assay check CONFIG' tells in seconds "
+    "whether they are right. No setting of the training helps before: start no study."
 )
 WARNED = Advice("Training goes on. Keep the findings beside every number that comes out of it.")
 

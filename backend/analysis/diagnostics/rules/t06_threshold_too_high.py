@@ -68,7 +68,10 @@ def _named(evidence: Evidence, classes: int) -> str:
     curve = evidence.curve(ACCURACY)
     if curve is None or classes < 2:
         return ""
-    return f", though {percent(float(curve.values[-1]))} of the objects have their class on top"
+    right = float(curve.values[-1])
+    joined = "though" if right >= MOSTLY else "and only"
+    verb = "have" if right >= MOSTLY else "already have"
+    return f", {joined} {percent(right)} of the objects {verb} their class on top"
 
 
 def _instead(best: ThresholdSwept | None) -> str:
@@ -94,6 +97,7 @@ def _advice(best: ThresholdSwept | None) -> Advice:
     )
 
 
+MOSTLY = 0.5
 CAUSE = "the threshold is too high for scores that are still low: the heads are under-trained"
 UNDER = "the heads are under-trained, so that a lower threshold would show next to nothing"
 

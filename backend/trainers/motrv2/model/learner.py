@@ -1,14 +1,13 @@
 """The network with the loss of a clip: what the Runner trains and a checkpoint holds."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from backend.nn.recomputing import recomputed
 from backend.trainers.motrv2.batch import Batch, Clip, Frame
 from backend.trainers.motrv2.model.criterion import (
     denoising_terms,
@@ -135,9 +134,7 @@ class ClipLearner(Motr):
         arguments = (frame.image, memory, content, anchors, mask)
         if not self.clip_training.recompute or last or not torch.is_grad_enabled():
             return self._seen(*arguments).split(len(queries))
-        found: Found = checkpoint(
-            self._seen, *arguments, use_reentrant=False, context_fn=self._contexts
-        )
+        found: Found = recomputed(self._seen, self.backbone, *arguments)
         return found.split(len(queries))
 
     def _seen(
@@ -150,9 +147,6 @@ class ClipLearner(Motr):
     ) -> Found:
         memory = self.encode(image[None]) if memory is None else memory
         return self.decode(memory, content, anchors, mask)
-
-    def _contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _statistics_kept(self.backbone)
 
     def _passed(self, queries: Queries, found: Found, pairs: Pairs) -> Queries:
         """The queries of the next frame that come from this one."""
@@ -175,14 +169,3 @@ def _rest(module: nn.Module) -> None:
     for child in module.children():
         if any(True for _ in child.parameters()):
             _rest(child)
-
-
-@contextmanager
-def _statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Batch norms count a frame once, not again when it is computed again."""
-    before = [(buffer, buffer.clone()) for buffer in module.buffers()]
-    try:
-        yield
-    finally:
-        for buffer, value in before:
-            buffer.copy_(value)
