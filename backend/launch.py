@@ -40,7 +40,7 @@ __all__ = [
     "survey",
 ]
 
-BY_SIGNAL = "stopped by "
+BY_SIGNAL = "stopped by SIG"
 AT_ONCE = (
     "ended at once by the user (second Ctrl-C); what came after its last save is trained again "
     "when it is continued"
@@ -191,7 +191,7 @@ def _heeding_signals(work: WorkDir, attempt: Attempt) -> Iterator[None]:
         if number == signal.SIGINT:
             _stop(work, attempt)
         else:
-            work.request_stop("stopped", BY_SIGNAL + signal.Signals(number).name)
+            work.request_stop("stopped", f"stopped by {signal.Signals(number).name}")
 
     ours = threading.current_thread() is threading.main_thread()
     unheard = (signal.default_int_handler, signal.SIG_DFL)

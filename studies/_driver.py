@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import TrialState
 
 from backend.analysis.findings import rule_last
-from backend.core.errors import StudyError, TrainingError
+from backend.core.errors import StudyError, StudyStoppedError, TrainingError
 from studies import _storage
 from studies._interrupt import Interrupt
 from studies._objective import Objective, TrialInterruptedError, TrialRefusedError
@@ -46,7 +46,7 @@ class Driver:
         return self._objective.interrupt
 
     def run(self, concurrent: int) -> None:
-        """Run to the end. Raises StudyError if it was stopped or cannot go on."""
+        """Run to the end. Raises StudyStoppedError, or StudyError if it cannot go on."""
         with self._interrupt.armed(), ThreadPoolExecutor(concurrent) as pool:
             loops = [pool.submit(self._loop) for _ in range(concurrent)]
             try:
@@ -60,7 +60,7 @@ class Driver:
             raise StudyError(self._fatal)
         if self._interrupt.requested:
             name = self._study.study_name
-            raise StudyError(f"study '{name}' was stopped; the same command continues it")
+            raise StudyStoppedError(f"study '{name}' was stopped; the same command continues it")
 
     def _loop(self) -> None:
         while (trial := self._ask()) is not None:

@@ -30,7 +30,7 @@ from backend.cli import (
     study,
     training,
 )
-from backend.core.errors import AssayError
+from backend.core.errors import AssayError, StudyStoppedError
 
 app = typer.Typer(
     name="assay",
@@ -84,7 +84,7 @@ def main() -> None:
         app()
     except AssayError as error:
         print(f"assay: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(130 if isinstance(error, StudyStoppedError) else 1)
     except KeyboardInterrupt:
         print("assay: stopped", file=sys.stderr)
         sys.exit(130)

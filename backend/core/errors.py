@@ -44,5 +44,9 @@ class StudyError(AssayError):
     """A study and what is stored of it do not agree."""
 
 
+class StudyStoppedError(StudyError):
+    """Somebody stopped a study; the same command continues it."""
+
+
 class ComparisonError(AssayError):
     """Two evaluations that may not be compared."""

@@ -6,9 +6,11 @@ import shutil
 import warnings
 from pathlib import Path
 
+import yaml
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
+from backend.config.compose import flatten
 from backend.core.comparisons import Comparison
 from backend.core.records import PromotionDecision
 from backend.core.trainer import TrainerSpec
@@ -17,7 +19,8 @@ from backend.tracking import names
 from backend.tracking.tables import TABLES
 
 SERVING_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pydantic", "pyyaml")
-SCORE_FLOOR = ParamSchema([ParamSpec("conf", "double", 0.25)])
+CONFIDENCE = 0.25
+"""Lowest score that counts, where a trainer has no threshold of its own."""
 
 
 def save_served_model(
@@ -30,6 +33,7 @@ def save_served_model(
     """Write the MLflow model: code, weights with their facts, config, evidence."""
     parts = _stage(folder.with_name("parts"), decision, config_yaml, evidence)
     config_class = f"{spec.config.__module__}:{spec.config.__qualname__}"
+    conf = confidence(spec, config_yaml)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # hints about typing that MLflow prints on its import, too
         from mlflow.pyfunc import save_model  # noqa: PLC0415
@@ -41,13 +45,23 @@ def save_served_model(
                 "entry": spec.entry,
                 "config_class": config_class,
                 "task": spec.task,
+                "conf": conf,
                 "checkpoint": Path(decision.checkpoint.path).name,
             },
             artifacts={part.stem: str(part) for part in sorted(parts.iterdir())},
             code_paths=[str(path) for path in _code((spec.entry, config_class))],
             pip_requirements=[_pinned(name) for name in _requirements(spec)],
-            signature=ModelSignature(outputs=_outputs(spec), params=SCORE_FLOOR),
+            signature=ModelSignature(
+                outputs=_outputs(spec), params=ParamSchema([ParamSpec("conf", "double", conf)])
+            ),
         )
+
+
+def confidence(spec: TrainerSpec, config_yaml: str) -> float:
+    """The threshold that the model was evaluated and gated with."""
+    config = flatten(yaml.safe_load(config_yaml) or {})
+    keys = spec.levers.get("threshold", ())
+    return next((float(config[key]) for key in keys if key in config), CONFIDENCE)
 
 
 def _outputs(spec: TrainerSpec) -> Schema:

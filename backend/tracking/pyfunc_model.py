@@ -34,6 +34,7 @@ class Served(PythonModel):  # type: ignore[misc]
         )
         weights = Path(context.artifacts["checkpoint"]) / facts["checkpoint"]
         self._table = TABLES[facts["task"]]
+        self._conf = float(facts["conf"])
         self._predictor = trainer.predictor(weights)
 
     def predict(
@@ -45,8 +46,8 @@ class Served(PythonModel):  # type: ignore[misc]
         (frames, height, width, 3) for a video. A table has one column, or one called ``image``,
         ``video`` or ``path``. (The annotation names the table only, because it is the one that
         MLflow takes without checks or warnings.) ``params["conf"]`` is the lowest score that
-        counts. Gives a table with a row per prediction, whose first column counts the inputs
-        from zero:
+        counts, by default the threshold that the model was evaluated with. Gives a table with a
+        row per prediction, whose first column counts the inputs from zero:
 
         - detection: image, x1, y1, x2, y2 (corners in pixels), score, label;
         - tracking: input, frame, id, x, y, w, h (upper left corner and size in pixels), score,
@@ -56,7 +57,7 @@ class Served(PythonModel):  # type: ignore[misc]
 
         Frames count from zero. Raises ValueError with one sentence for what is none of these.
         """
-        conf = float((params or {}).get("conf", 0.25))
+        conf = float((params or {}).get("conf", self._conf))
         read = _video if self._table.videos else _image
         inputs = [read(item) for item in self._items(model_input)]
         rows = [

@@ -279,7 +279,7 @@ SPEC = TrainerSpec(
         *("pydantic", "pyyaml"),
     ),
     levers={
-        "lr": ("runner.optimizer.lr.all", "runner.optimizer.lr.backbone"),
+        "lr": ("runner.optimizer.lr.all",),
         "warmup": ("runner.schedule.warmup_steps",),
         "clip": ("runner.clip",),
         "epochs": ("epochs",),
