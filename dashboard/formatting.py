@@ -28,11 +28,26 @@ def number(value: float | None, digits: int = 4) -> str:
 
 def signed(value: float | None) -> str:
     """A difference, always with its sign."""
-    if value is None:
-        return "–"
-    if value == 0 or math.isnan(value):
+    return _with_sign(value, number(value))
+
+
+def measured(value: float | None, unit: str = "") -> str:
+    """A metric in its unit: counts are whole, or have one decimal (means of several)."""
+    if unit != "count" or value is None or not math.isfinite(value):
         return number(value)
-    return number(value) if value < 0 else f"+{number(value)}"
+    size = round(abs(value), 1)
+    text = f"{size:,.0f}" if size.is_integer() else f"{size:,.1f}"
+    return (MINUS if value < 0 and size else "") + text
+
+
+def gained(value: float | None, unit: str = "") -> str:
+    """A difference of a metric in its unit, always with its sign."""
+    return _with_sign(value, measured(value, unit))
+
+
+def _with_sign(value: float | None, text: str) -> str:
+    plain = value is None or math.isnan(value) or value <= 0 or text == "0"
+    return text if plain else f"+{text}"
 
 
 def plain(value: object) -> str:

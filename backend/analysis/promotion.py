@@ -13,11 +13,13 @@ from backend.analysis.reports import task_of
 from backend.core.comparisons import Comparison, DataComparison, MetricDelta
 from backend.core.events import FreezeReported
 from backend.core.records import Checkpoint, EvalReport, Finding
+from backend.scoring.tasks import TASKS
 
 __all__ = ["FAIL", "PASS", "Exposure", "Facts", "FirstVersion", "Guard", "Policy", "Ruling",
            "decide"]  # fmt: skip
 
 NAMED = 3  # of many things of a kind, so many are named
+FOR_TRACKERS = "--policy configs/policies/tracking.yaml"
 
 
 class Exposure(NamedTuple):
@@ -134,9 +136,11 @@ def _conditions(policy: Policy, scored: EvalReport | DataComparison) -> list[str
             + (", as required." if right else f"; the policy requires '{policy.require_split}'.")
         )
     enough = scored.units >= policy.min_units
+    usual = scored.unit == TASKS["tracking"].unit and policy == Policy()
+    hint = f" (for trackers there is {FOR_TRACKERS})" if usual and not enough else ""
     reasons.append(
         f"{PASS if enough else FAIL}scored on {scored.units} {scored.unit}s; the policy requires "
-        f"at least {policy.min_units}."
+        f"at least {policy.min_units}{hint}."
     )
     return reasons
 

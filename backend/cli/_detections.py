@@ -28,7 +28,7 @@ def build(
 ) -> None:
     """Write the database and say how it hits and covers the data. Raises AssayError."""
     from backend.core.errors import ConfigError, DataError
-    from backend.datasets.tracking import read_mot, split_folders
+    from backend.datasets.tracking import read_together, split_folders
     from backend.datasets.tracking.detection_building import (
         Building,
         Scores,
@@ -44,7 +44,7 @@ def build(
     splits = asked.splits or tuple(split_folders(data))
     if not splits:
         raise DataError(f"{data}: no MOT folder of <split>/<sequence>/gt/gt.txt")
-    frames = Frames([read_mot(data, one) for one in splits])
+    frames = Frames(read_together(data, splits))
     made = build_database(
         frames, _read(frames, asked), Building(how[0], how[1], cast(Scores, how[2]))
     )

@@ -54,7 +54,7 @@ def _finding(finding: DiagnosticFinding) -> list["str | Group"]:
         f"{finding.severity}: {finding.title} ({finding.rule}, {finding.sure}{since})",
         f"  {finding.headline}",
     ]
-    if finding.cause:
+    if finding.cause and finding.cause not in finding.headline:
         drawn.append(f"  cause: {finding.cause}")
     if finding.evidence:
         drawn.append(_facts(finding.evidence))

@@ -20,7 +20,7 @@ from dashboard.components.gains import changes, family, gallery, units
 from dashboard.components.graph import graph
 from dashboard.components.tracking import tracking
 from dashboard.figures.comparison import forest, telling, weights
-from dashboard.formatting import count, moment, number, signed
+from dashboard.formatting import count, gained, measured, moment, number
 from dashboard.view import View
 
 
@@ -33,9 +33,11 @@ def headline(comparison: Comparison) -> str:
 def detail(comparison: Comparison) -> str:
     """The number behind the verdict, with its interval and where it comes from."""
     d, target = comparison.headline, comparison.target
-    text = f"{d.name} {signed(d.delta)} ({number(d.baseline)} → {number(d.candidate)})"
+    old, new = measured(d.baseline, d.unit), measured(d.candidate, d.unit)
+    text = f"{d.name} {gained(d.delta, d.unit)} ({old} → {new})"
     if d.low is not None and d.high is not None:
-        text += f", {level(comparison.confidence)} interval {signed(d.low)} to {signed(d.high)}"
+        low, high = gained(d.low, d.unit), gained(d.high, d.unit)
+        text += f", {level(comparison.confidence)} interval {low} to {high}"
     if d.wins is not None:
         text += f"; ahead in {share(d.wins)} of {comparison.replicates:,} bootstrap replicates"
     if d.p_value is not None:

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from backend.core.comparisons import LayerChange, MetricDelta, Verdict
 from dashboard.figures.theme import Scheme, template
-from dashboard.formatting import number, signed
+from dashboard.formatting import gained, measured
 from dashboard.palette import ACCENT, VERDICT_COLORS
 
 ROW = 30  # pixels of height
@@ -54,10 +54,11 @@ def _keep_to_shares(figure: go.Figure, rows: Sequence[MetricDelta]) -> None:
 
 
 def interval_text(delta: MetricDelta) -> str:
-    """``+0.0312 [+0.0121, +0.0489]``."""
+    """``+0.0312 [+0.0121, +0.0489]``; counts as such."""
+    change = gained(delta.delta, delta.unit)
     if delta.low is None or delta.high is None:
-        return signed(delta.delta)
-    return f"{signed(delta.delta)}  [{signed(delta.low)}, {signed(delta.high)}]"
+        return change
+    return f"{change}  [{gained(delta.low, delta.unit)}, {gained(delta.high, delta.unit)}]"
 
 
 def telling(deltas: Sequence[MetricDelta], most: int = MOST_ROWS) -> list[MetricDelta]:
@@ -97,7 +98,10 @@ def _interval(rows: Sequence[MetricDelta], verdict: Verdict) -> go.Scatter:
         marker={"color": color, "size": 9},
         error_x={"type": "data", "array": above, "arrayminus": below, "color": color,
                  "thickness": 2.2, "width": 0},
-        customdata=[[number(d.baseline), number(d.candidate), interval_text(d)] for d in rows],
+        customdata=[
+            [measured(d.baseline, d.unit), measured(d.candidate, d.unit), interval_text(d)]
+            for d in rows
+        ],
         hovertemplate="%{y}: %{customdata[0]} → %{customdata[1]}<br>%{customdata[2]}"
         "<extra></extra>",
     )  # fmt: skip

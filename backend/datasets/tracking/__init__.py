@@ -2,7 +2,13 @@
 
 from backend.datasets.tracking.coco_to_mot import Conversion, coco_to_mot
 from backend.datasets.tracking.expectations import Expectations
-from backend.datasets.tracking.mot_folder import MotOptions, read_mot, read_sequence, split_folders
+from backend.datasets.tracking.mot_folder import (
+    MotOptions,
+    read_mot,
+    read_sequence,
+    read_together,
+    split_folders,
+)
 from backend.datasets.tracking.records import TrackFrame, TrackingSplit, TrackSequence
 from backend.datasets.tracking.survey import survey_tracking
 from backend.datasets.tracking.validation import (
@@ -24,6 +30,7 @@ __all__ = [
     "coco_to_mot",
     "read_mot",
     "read_sequence",
+    "read_together",
     "read_tracking",
     "split_folders",
     "survey_tracking",

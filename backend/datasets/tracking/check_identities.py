@@ -33,7 +33,8 @@ def check_identities(split: TrackingSplit, wanted: Expectations) -> Iterator[Dat
     why = ["the ids are the numbers of the rows"] if numbered else []
     if split.identities == "per-box":
         why.append("the data set was converted with one id per box")
-    why.append(f"half of the tracks have at most {median:g} frames, {once:.0%} of the ids 1")
+    frames = "frame" if median == 1 else "frames"
+    why.append(f"half of the tracks have at most {median:g} {frames}, {once:.0%} of the ids 1")
     yield finding(
         "N7", "error", split.split,
         f"ids are per box, not per object, so nothing can be learnt of tracks: {'; '.join(why)} "

@@ -66,8 +66,8 @@ def read_mot(root: Path, split: str, options: MotOptions | None = None) -> Track
     if name not in places:
         has = f"; it has {', '.join(places)}" if places else ""
         raise DataError(
-            f"{root}: no split '{split}' of <split>/<sequence>/gt/gt.txt, as MOTChallenge has it"
-            f"{has}"
+            f"{root}: no split '{split}'{has}; put its sequences at "
+            f"{root / split}/<sequence>/, each with img1/ and gt/gt.txt, as MOTChallenge has them"
         )
     folders = _sequence_folders(places[name])
     bare = [folder.name for folder in folders if not _truth_file(folder).is_file()]
@@ -89,6 +89,27 @@ def read_mot(root: Path, split: str, options: MotOptions | None = None) -> Track
         dropped=dropped,
         notes=(f"Left out, for want of gt/gt.txt: {some(bare)}.",) if bare else (),
     )
+
+
+def read_together(
+    root: Path, splits: Sequence[str], options: MotOptions | None = None
+) -> list[TrackingSplit]:
+    """Splits with one list of classes; where nothing names them, the ids that occur in any.
+
+    Else a split without the highest class would have fewer than the others. Raises as
+    ``read_mot``.
+    """
+    read = [read_mot(root, split, options) for split in splits]
+    widest = max(read, key=lambda one: len(one.classes), default=None)
+    return read if widest is None else [_with_classes_of(widest, one) for one in read]
+
+
+def _with_classes_of(widest: TrackingSplit, split: TrackingSplit) -> TrackingSplit:
+    ids = widest.class_ids
+    if ids == split.class_ids:
+        return replace(split, classes=widest.classes)
+    relabelled = tuple(_labelled(sequence, ids) for sequence in split.sequences)
+    return replace(split, classes=widest.classes, class_ids=ids, sequences=relabelled)
 
 
 def read_sequence(folder: Path) -> TrackSequence:

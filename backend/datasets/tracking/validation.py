@@ -24,7 +24,7 @@ from backend.datasets.tracking.detection_db import (
 from backend.datasets.tracking.detection_fields import AUTO, DatabaseError
 from backend.datasets.tracking.detection_keys import KeyRule
 from backend.datasets.tracking.expectations import Expectations
-from backend.datasets.tracking.mot_folder import IMAGE_FOLDER, MotOptions, read_mot
+from backend.datasets.tracking.mot_folder import IMAGE_FOLDER, MotOptions, read_together
 from backend.datasets.tracking.proposals import with_proposals
 from backend.datasets.tracking.records import TrackingSplit
 
@@ -81,7 +81,7 @@ def read_tracking(
     Raises DataError for what cannot be read at all; a database that is refused is a finding.
     """
     wanted = wanted or Expectations()
-    read = [read_mot(root, split, options) for split in splits]
+    read = read_together(root, splits, options)
     if detections is None:
         return _data(read, None, validate(read, wanted))
     try:

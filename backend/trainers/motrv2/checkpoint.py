@@ -154,7 +154,7 @@ def with_previous_heads(learner: ClipLearner) -> Motr:
 
 def filled(network: Motr, state: dict[str, Tensor], source: Path) -> Motr:
     """The network with every one of its tensors from ``state``. Raises CheckpointError."""
-    report = load_weights_into(network, state)
+    report = load_weights_into(network, state, source=source)
     if report.new:
         missing = sorted(report.new)
         raise CheckpointError(

@@ -38,7 +38,7 @@ def read_data(
     root = root or config.data
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    own = not _same(root, config.source)
+    own = not same_folder(root, config.source)
     names = tuple(classes) or (config.classes if own else ())
     options = MotOptions(classes=names, drop=config.drop if own else {})
     return read_tracking(root, splits, detections_of(config, root), options, wanted(config, names))
@@ -64,7 +64,7 @@ def detections_of(config: Motrv2Config, root: Path) -> Detections | None:
     asked = config.det_db
     if not asked.use:
         return None
-    own = _same(root, config.data)
+    own = same_folder(root, config.data)
     told = None if asked.path is None else Detections(asked.path, asked.fields)
     beside = Detections.beside(root, asked.fields) if own else Detections.beside(root)
     if found := (told or beside if own else beside or told):
@@ -93,7 +93,8 @@ def as_input(split: TrackingSplit) -> DatasetInput:
     )
 
 
-def _same(one: Path, other: Path | None) -> bool:
+def same_folder(one: Path, other: Path | None) -> bool:
+    """Is the other one given, and the same place on disk?"""
     return other is not None and one.resolve() == other.resolve()
 
 

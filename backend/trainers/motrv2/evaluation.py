@@ -17,7 +17,7 @@ from backend.scoring.files import settings_of
 from backend.scoring.tasks import save_evidence
 from backend.scoring.tracking.task import TASK, TrackingOptions
 from backend.trainers.motrv2.checkpoint import Facts, Saved, restored
-from backend.trainers.motrv2.data_reading import as_input, read_data
+from backend.trainers.motrv2.data_reading import as_input, read_data, same_folder
 from backend.trainers.motrv2.evidence import confusion
 from backend.trainers.motrv2.judging import Judged, expected_names, judge, refuse_wrong
 from backend.trainers.motrv2.spec import SPEC, Motrv2Config
@@ -78,7 +78,9 @@ def read_split(config: Motrv2Config, request: EvalRequest, facts: Facts) -> Trac
     """The data of a request. Raises DataError for what would make its numbers wrong, ConfigError
     if a detection database is wanted and there is none."""
     root = Path(request.data)
-    data = read_data(config, (request.split,), root, expected_names(root, facts.classes))
+    earlier = facts.previous_classes if same_folder(root, config.source) else ()
+    names = expected_names(root, earlier or facts.classes)
+    data = read_data(config, (request.split,), root, names)
     refuse_wrong(data)
     return data
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -80,9 +81,12 @@ class LoadReport:
 
 
 def load_weights_into(
-    network: nn.Module, state: Mapping[str, Tensor], head: HeadInit = HeadInit()
+    network: nn.Module,
+    state: Mapping[str, Tensor],
+    head: HeadInit = HeadInit(),
+    source: Path | str = "the checkpoint",
 ) -> LoadReport:
-    """Copy what fits, adapt what is known to differ, and tell of all.
+    """Copy what fits, adapt what is known to differ, and tell of all; ``source`` is the file.
 
     Nothing is copied if it raises: ConfigError for a rule that does not fit the class counts,
     CheckpointError for shapes that no adapter knows.
@@ -95,7 +99,7 @@ def load_weights_into(
         Mismatch(name, tuple(state[name].shape), tuple(target[name].shape), adapted[name][1])
         for name in other
     )
-    _refuse_unknown(mismatched, head)
+    _refuse_unknown(mismatched, head, source)
     loaded = tuple(name for name in common if name not in adapted)
     with torch.no_grad():
         for name in loaded:
@@ -158,7 +162,7 @@ def _mapped(source: Tensor, target: Tensor, head: HeadInit) -> Tensor:
     return value
 
 
-def _refuse_unknown(mismatched: tuple[Mismatch, ...], head: HeadInit) -> None:
+def _refuse_unknown(mismatched: tuple[Mismatch, ...], head: HeadInit, source: Path | str) -> None:
     without = [one for one in mismatched if not one.adapter]
     if not without:
         return
@@ -166,11 +170,12 @@ def _refuse_unknown(mismatched: tuple[Mismatch, ...], head: HeadInit) -> None:
     more = f" and {len(without) - 3} more" if len(without) > 3 else ""
     if all(one.name.startswith("class_embed.") for one in without) and head.rule == "none":
         raise ConfigError(
-            f"the checkpoint has other classes ({shown}{more}) and head_init is none; use prior, "
+            f"{source} has other classes ({shown}{more}) and head_init is none; use prior, "
             "replicate or map"
         )
     raise CheckpointError(
-        f"the checkpoint is of another network: {shown}{more}; take the sizes from the file"
+        f"{source} is of another network: {shown}{more}; leave model.queries unset and all "
+        "other sizes to the file, or name another model.pretrained"
     )
 
 

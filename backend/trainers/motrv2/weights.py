@@ -74,7 +74,7 @@ def start(config: Motrv2Config, classes: Sequence[str]) -> Start:
     learner = ClipLearner(_sized(saved.geometry, config, len(classes)), clip_training(config))
     weights, earlier = split_previous(saved.weights)
     head = HeadInit(config.model.head_init, config.model.head_from, renamed)
-    report = load_weights_into(learner, weights, head)
+    report = load_weights_into(learner, weights, head, saved.path)
     replaced = _replaced(weights, report)
     if replaced:
         earlier, names = replaced, saved.classes

@@ -154,6 +154,17 @@ def test_each_rule_refuses_with_a_sentence(
     assert any(sentence in reason for reason in failures(found))
 
 
+def test_too_few_sequences_lead_to_the_policy_for_trackers() -> None:
+    few = comparison(data(units=8).model_copy(update={"unit": "sequence"}))
+    least = "fail: scored on 8 sequences; the policy requires at least"
+    named = " (for trackers there is --policy configs/policies/tracking.yaml)"
+
+    assert f"{least} 20{named}." in ruling(Policy(), few).reasons
+    assert f"{least} 30." in ruling(Policy(min_units=30), few).reasons
+    assert not any(named in reason for reason in ruling(Policy(), comparison()).reasons)
+    assert (POLICIES / "tracking.yaml").is_file()
+
+
 def test_any_split_will_do_if_the_policy_says_so() -> None:
     assert ruling(rules(require_split=None), comparison(data(split="val"))).promote
 

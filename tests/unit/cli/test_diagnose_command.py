@@ -22,7 +22,7 @@ from backend.core.events import (
     RunFinished,
     RunStarted,
 )
-from backend.core.evidence import DataSurvey, InputCensus
+from backend.core.evidence import DataFinding, DataSurvey, InputCensus
 from backend.core.records import MetricSpec
 from backend.core.sinks import JsonlSink
 from backend.core.workdir import RunFile, WorkDir, write_atomic
@@ -125,6 +125,21 @@ def test_a_finding_is_told_with_numbers_cause_and_what_to_type(home: Home) -> No
     assert "10 of 100 skeleton files of 'train' are missing in /poses" in text
     assert "skeletons.missing: error -> mask" not in text, "the config does not have the key"
     assert "not evaluated: " in text
+
+
+def test_a_cause_that_the_headline_tells_is_not_told_again(home: Home) -> None:
+    sentences = {"N4": "the detection database tells no classes.", "N6": "1 class is asked for."}
+    found = [
+        DataFinding(code=code, level="error", split="train", sentence=text)
+        for code, text in sentences.items()
+    ]
+    survey = DataSurveyed(survey=DataSurvey(findings=tuple(found)))
+    write(home, STARTED, survey, RunFinished(status="failed"))
+    (finding,) = told(home)["findings"]
+    assert finding["cause"] == "N4 (train): the detection database tells no classes"
+    text = " ".join(asked(home, KEY).stdout.split())
+    assert text.count(finding["cause"]) == 2, "the verdict and the finding"
+    assert "cause:" not in text
 
 
 def test_the_action_is_a_difference_of_this_runs_config(home: Home) -> None:

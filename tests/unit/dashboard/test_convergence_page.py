@@ -92,6 +92,17 @@ def test_a_finding_shows_what_was_seen_why_and_the_fix() -> None:
     assert said.index('"D02"') < said.index('"D04"')
 
 
+def test_a_cause_is_not_told_again_below_a_headline_that_tells_it() -> None:
+    store = convergence_store()
+    was = store.diagnoses["zeros"]
+    told = was.findings[0].model_copy(update={"cause": "N4: no classes"})
+    for headline, times in (("Something else.", 1), ("N4: no classes; N6: one class.", 0)):
+        finding = told.model_copy(update={"headline": headline})
+        store.diagnoses["zeros"] = was.model_copy(update={"findings": (finding,)})
+        said = text_of(judge(store, "?runs=zeros")[-3])
+        assert said.count("Cause: ") == times
+
+
 def test_the_curves_of_a_finding_have_their_levels_and_its_step() -> None:
     subject = subject_of(STORE, View.parse("?runs=zeros"))
     assert subject is not None

@@ -113,6 +113,16 @@ def test_an_interval_may_be_unknown() -> None:
     assert forest([bare], 0.0, "light", "r").data[0].error_x.array == (0.0,)
 
 
+def test_counts_are_written_as_counts() -> None:
+    counts = {"unit": "count", "low": -1.25, "high": 3.0}
+    row = made_delta("IDSW", 12.0, 1.0, "undecided").model_copy(update=counts)
+    assert interval_text(row) == "+1  [−1.2, +3]"
+    (trace,) = forest([row], 0.0, "light", "r").data
+    assert tuple(trace.customdata[0][:2]) == ("12", "13")
+    none = row.model_copy(update={"delta": 0.0, "low": -0.04, "high": 0.04})
+    assert interval_text(none) == "0  [0, 0]"
+
+
 def test_intervals_wider_than_any_difference_of_shares_run_off_the_axis() -> None:
     wide = made_delta("m", 0.5, 0.1, "undecided").model_copy(update={"low": -4.0, "high": 4.2})
     assert forest([wide], 0.0, "light", "r").layout.xaxis.range == (-1.02, 1.02)

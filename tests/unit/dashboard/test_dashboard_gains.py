@@ -44,6 +44,13 @@ def test_gains_and_losses_stand_apart_largest_first() -> None:
     assert "img5" in losses
 
 
+def test_a_headline_that_counts_is_told_in_whole_numbers() -> None:
+    counts = {"unit": "count", "low": -1.25, "high": 3.0}
+    row = made_delta("IDSW", 12.0, 1.0, "undecided").model_copy(update=counts)
+    text = detail(made(metrics=(row,)).model_copy(update={"primary": "IDSW"}))
+    assert text.startswith("IDSW +1 (12 → 13), 95 % interval −1.2 to +3")
+
+
 def test_without_a_changed_unit_there_is_no_panel() -> None:
     assert units(made(per_unit=()).target) is None
 

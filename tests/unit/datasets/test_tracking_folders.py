@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from backend.core.errors import DataError
-from backend.datasets.tracking import MotOptions, read_mot, read_sequence, split_folders
+from backend.datasets.tracking import (
+    MotOptions,
+    read_mot,
+    read_sequence,
+    read_together,
+    split_folders,
+)
 from tests.support import tracking_folders as made
 
 MOT15 = Path(__file__).parents[4] / "shared" / "data" / "mot15"
@@ -46,7 +52,11 @@ def test_a_split_with_its_frames(root: Path) -> None:
 def test_other_names_of_a_split(root: Path) -> None:
     (sequence,) = read_mot(root, "validation").sequences
     assert sequence.folder == root / "val/c"
-    assert "no split 'test'" in refusal(root, "test")
+    assert refusal(root, "test") == (
+        f"{root}: no split 'test'; it has train, val; put its sequences at "
+        f"{root / 'test'}/<sequence>/, each with img1/ and gt/gt.txt, as MOTChallenge has them"
+    )
+    assert "no split 'val'; put" in refusal(root / "empty")
 
 
 def test_the_frames_number_is_that_of_the_file(root: Path) -> None:
@@ -98,6 +108,32 @@ def test_where_classes_come_from(root: Path) -> None:
     assert (split.classes, split.declared) == (("1", "2", "3"), False)
     named = read_mot(root, "val", MotOptions(classes=("p", "q", "r", "s")))
     assert (named.classes, named.declared) == (("p", "q", "r", "s"), True)
+
+
+@pytest.mark.parametrize("narrow", ["train", "val"])
+def test_splits_read_together_have_one_list_of_classes(root: Path, narrow: str) -> None:
+    """Also if one of them lacks the highest class."""
+    (root / "classes.json").unlink()
+    for folder in (root / narrow).iterdir():
+        write = [[*row[:7], min(row[7], 2), *row[8:]] for row in made.rows_of(folder)]
+        made.write_rows(folder, write)
+    assert read_mot(root, narrow).classes == ("1", "2")
+    read = read_together(root, ["train", "val"])
+    assert [(one.split, one.classes, one.class_ids, one.declared) for one in read] == [
+        ("train", ("1", "2", "3"), (1, 2, 3), False),
+        ("val", ("1", "2", "3"), (1, 2, 3), False),
+    ]
+    for one in read:
+        found = {label for s in one.sequences for label in s.truth.labels.tolist()}
+        assert found == ({0, 1} if one.split == narrow else {0, 1, 2})
+
+
+def test_a_split_without_class_ids_beside_one_with_them(root: Path) -> None:
+    (root / "classes.json").unlink()
+    made.write_rows(root / "val/c", [row[:7] for row in made.rows_of(root / "val/c")])
+    train, val = read_together(root, ["train", "val"])
+    assert train.classes == val.classes == ("1", "2", "3")
+    assert set(val.sequences[0].truth.labels.tolist()) == {-1}
 
 
 def test_without_seqinfo_the_first_image_tells_the_size(root: Path) -> None:

@@ -214,12 +214,22 @@ def test_n6_nothing_to_learn(root: Path) -> None:
     assert ("N6", "error") in codes(found(root))
 
 
+def test_n6_classes_that_nobody_named_are_those_of_all_splits(root: Path) -> None:
+    (root / "classes.json").unlink()
+    narrow = root / "val/c"
+    made.write_rows(narrow, [row for row in made.rows_of(narrow) if row[7] < 3])
+    read = read_tracking(root, ["train", "val"], wanted=Expectations(num_classes=3))
+    assert read.findings == ()
+    assert [one.classes for one in read.splits] == [("1", "2", "3")] * 2
+
+
 def test_n7_an_id_for_every_box(root: Path) -> None:
     made.edit_rows(root, lambda n, row: [row[0], n + 1, *row[2:]])
     findings = found(root)
     assert codes(findings) == {("N7", "error")}
     assert findings[0].numbers == {"median_length": 1, "once": 1, "ids": 96}
     assert "the ids are the numbers of the rows" in findings[0].sentence
+    assert "have at most 1 frame, 100% of the ids 1 (" in findings[0].sentence
     assert found(root, Expectations(pseudo_clips=True)) == []
 
 

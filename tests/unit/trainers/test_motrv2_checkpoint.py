@@ -158,6 +158,13 @@ def test_without_an_adapter_nothing_is_loaded() -> None:
     assert torch.equal(new.yolox_embed.weight, before)
 
 
+def test_a_file_of_another_network_is_named_with_what_to_do() -> None:
+    wide, old = learner(feedforward=64), learner().state_dict()
+    told = r"^mot17.pth is of another network: .* leave model.queries unset .* model.pretrained$"
+    with pytest.raises(CheckpointError, match=told):
+        load_weights_into(wide, old, HeadInit(), Path("mot17.pth"))
+
+
 def test_missing_parts_have_their_reasons() -> None:
     old = learner(denoising=False)
     new = learner(proposal_classes=8, position_update=True)

@@ -151,6 +151,27 @@ def test_data_with_the_classes_from_before_get_the_old_head(tmp_path: Path) -> N
     assert report.metrics["class_accuracy"] == 1.0
 
 
+def test_a_source_without_class_names_has_the_classes_from_before(tmp_path: Path) -> None:
+    source = data_of(tmp_path / "source", ("person",), 1)
+    (source / "classes.json").unlink()
+    saved = saved_of(handset(), previous_classes=("person",))
+    named = config_of(tmp_path / "target", source=str(source), model={"pretrained": "old.pth"})
+    request = asked(source, tmp_path / "out")
+    data = read_split(named, request, saved)
+    assert data.splits[0].classes == ("person",)
+    assert conditions(saved, data, named).settings["view"] == "classes before fine-tuning"
+
+
+def test_a_split_that_lacks_the_highest_classes_has_those_of_the_checkpoint(
+    tmp_path: Path,
+) -> None:
+    root = data_of(tmp_path / "data", EIGHT, 2)
+    (root / "classes.json").unlink()
+    facts, config = saved_of(handset()), config_of(root)
+    data = read_split(config, asked(root, tmp_path / "out"), facts)
+    assert data.splits[0].classes == EIGHT
+
+
 def test_data_with_classes_that_it_never_knew_are_refused(tmp_path: Path) -> None:
     other = clean(tmp_path / "data")
     with pytest.raises(CheckpointError, match=r"data: .* trained on 8 classes .*3 classes"):
