@@ -102,7 +102,7 @@ def test_a_check_of_a_trainer_that_tells_nothing_evaluates_nothing(
 ) -> None:
     diagnosis = check(config, Source("a.yaml"), workers, CATALOG)
     assert (diagnosis.findings, diagnosis.clear) == ((), ())
-    assert len(diagnosis.not_evaluated) == 5
+    assert len(diagnosis.not_evaluated) == 6
 
 
 def test_a_check_of_absent_data_is_a_sentence(
