@@ -14,7 +14,7 @@ from backend.core.records import Direction
 from backend.scoring.tracking.clear_hota import SPECS
 from dashboard import ids
 from dashboard.components.cards import delta_text, loading, panel
-from dashboard.formatting import MINUS, number, signed
+from dashboard.formatting import MINUS, gained, number
 from dashboard.palette import ACCENT
 from dashboard.tables import Delta, delta
 
@@ -112,8 +112,8 @@ def _cell(metric: str, sides: Sides, interval: MetricDelta | None) -> Any:
     else:
         parts = [_value(_whole(old), _whole(new)), _counted(change)]
     if interval is not None and interval.low is not None:
-        text = f"[{signed(interval.low)}, {signed(interval.high)}]"
-        parts.append(html.Span(text, className="interval"))
+        low, high = (gained(one, interval.unit) for one in (interval.low, interval.high))
+        parts.append(html.Span(f"[{low}, {high}]", className="interval"))
     return html.Td(parts, className="num")
 
 
