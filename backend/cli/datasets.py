@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 DataArgument = Annotated[
     Path,
     typer.Argument(
-        help="A DAIR-V2X-I folder, a COCO folder or .yaml, a YOLO data.yaml, a MOT folder."
+        help="A DAIR-V2X-I folder, a COCO folder or .yaml, a YOLO data.yaml, a MOT folder, "
+        "ActivityNet's .json or its folder."
     ),
 ]
 SplitOption = Annotated[
@@ -56,9 +57,15 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Read a dataset as training would; say what is in it and what is left out."""
+    from backend.cli._temporal_data import check_temporal, is_temporal
     from backend.cli._tracking_data import is_mot
     from backend.core.errors import ConfigError
 
+    if is_temporal(data):
+        if class_map is not None or detections is not None:
+            raise ConfigError(f"{data}: --class-map and --detections are not for ActivityNet data")
+        check_temporal(data, split or (), classes, anyway=anyway, as_json=as_json)
+        return
     if is_mot(data):
         if class_map is not None:
             raise ConfigError(f"--class-map {class_map}: {data} is a MOT folder, which has none")

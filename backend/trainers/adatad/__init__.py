@@ -1,0 +1,1 @@
+"""AdaTAD: actions in long videos, found with adapters on a frozen VideoMAE backbone."""

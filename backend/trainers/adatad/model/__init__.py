@@ -1,0 +1,1 @@
+"""The network of AdaTAD: backbone with adapters, pyramid, heads, losses and decoding."""
