@@ -10,11 +10,12 @@ from pydantic import Field, model_validator
 
 from backend.config.schema import Section
 
-Rate = Annotated[float, Field(gt=0, le=10)]
+Rate = Annotated[float, Field(ge=0, le=10)]
 
 
 class OptimizerConfig(Section):
-    """``lr`` has a rate for each group of parameters that the trainer names."""
+    """``lr`` has a rate for each group of parameters that the trainer names; 0 is for one that is
+    frozen."""
 
     name: Literal["AdamW", "SGD"] = "AdamW"
     lr: dict[str, Rate] = Field({"all": 1e-3}, description="Learning rate of each named group.")
@@ -28,16 +29,27 @@ class OptimizerConfig(Section):
         (), description="Further parameters without weight decay: names, * for any text."
     )
 
+    @model_validator(mode="after")
+    def _something_moves(self) -> Self:
+        if not any(self.lr.values()):
+            raise ValueError("'lr': every rate is 0, so nothing would be learnt")
+        return self
+
 
 class ScheduleConfig(Section):
     """LinearLR warm-up, then the named schedule, as factors on every group's rate."""
 
     name: Literal["cosine", "step", "constant"] = "cosine"
     warmup_steps: int = Field(0, ge=0, description="Optimizer steps of linear warm-up.")
+    warmup_epochs: float = Field(0, ge=0, description="The same in epochs, if warmup_steps is 0.")
     warmup_start: float = Field(0.01, gt=0, le=1, description="Share of the rate at step 0.")
     final: float = Field(0.0, ge=0, le=1, description="cosine: share of the rate at the end.")
     milestones: tuple[float, ...] = Field((), description="step: epochs after which it falls.")
     gamma: float = Field(0.1, gt=0, le=1, description="step: the factor at each milestone.")
+
+    def warmup(self, steps_per_epoch: int) -> int:
+        """Optimizer steps of linear warm-up."""
+        return self.warmup_steps or round(self.warmup_epochs * steps_per_epoch)
 
     @model_validator(mode="after")
     def _milestones_belong_to_step(self) -> Self:

@@ -165,7 +165,7 @@ def _plan(session: Session) -> TrainingPlan:
     return TrainingPlan(
         steps=length.steps,
         steps_per_epoch=length.steps_per_epoch,
-        warmup_steps=runner.schedule.warmup_steps,
+        warmup_steps=runner.schedule.warmup(length.steps_per_epoch),
         validations=len({*due, length.steps}),
         first_validation=due[0] if due else None,
         clip=runner.clip,

@@ -26,7 +26,8 @@ def build_optimizer(
     ``group_of`` names a parameter's group, ``scale_of`` is a factor on the group's rate (1, or
     a decay by depth). The optimizer's groups carry ``part`` (the name), so that
     ``backend.nn.finetune.groups.rates`` can tell them. Raises ConfigError for a group without
-    a rate, for an exception that names nothing, and if nothing trains.
+    a rate or
+    with a rate of 0, for an exception that names nothing, and if nothing trains.
     """
     spared = undecayed(model, config)
     groups: dict[tuple[str, float, bool], dict[str, Any]] = {}
@@ -38,6 +39,10 @@ def build_optimizer(
             raise ConfigError(
                 f"optimizer.lr has no rate for the group '{part}' (of {name}); it has "
                 f"{', '.join(config.lr)}"
+            )
+        if not config.lr[part]:
+            raise ConfigError(
+                f"optimizer.lr.{part} is 0, but {name} trains; freeze it or set a rate"
             )
         made = groups.setdefault(
             (part, scale, decays),

@@ -54,11 +54,16 @@ def build_schedules(optimizer: OptimWrapper, config: ScheduleConfig, length: Len
 
     Raises ConfigError if the warm-up is longer than the training.
     """
-    warmup = config.warmup_steps
+    warmup = config.warmup(length.steps_per_epoch)
     if warmup >= length.steps:
+        asked = (
+            f"warmup_steps is {warmup}"
+            if config.warmup_steps
+            else f"warmup_epochs is {config.warmup_epochs:g}, {warmup} steps"
+        )
         raise ConfigError(
-            f"runner.schedule.warmup_steps is {warmup}, but there are only {length.steps} "
-            "optimizer steps; lower it or train longer"
+            f"runner.schedule.{asked}, but there are only {length.steps} optimizer steps; lower "
+            "it or train longer"
         )
     made: list[Any] = []
     if warmup > 1:  # a warm-up of one step would be the full rate

@@ -10,7 +10,7 @@ from torch import nn
 from backend.core.errors import ConfigError
 from backend.trainers.adatad.model.geometry import Adapter
 
-Mode = Literal["adapter", "plain", "frozen", "last_k", "full"]
+Mode = Literal["full", "last-layers", "adapter", "plain-adapter", "head-only"]
 Group = Literal["backbone", "adapter", "detector"]
 GROUPS: tuple[Group, ...] = ("backbone", "adapter", "detector")
 _BLOCK = re.compile(r"^backbone\.blocks\.(\d+)\.(layer|adapter)\.")
@@ -52,7 +52,7 @@ class Selection:
 
 def adapter_of(mode: Mode) -> Adapter:
     """The adapters that a mode's network has."""
-    kinds: dict[Mode, Adapter] = {"adapter": "temporal", "plain": "plain"}
+    kinds: dict[Mode, Adapter] = {"adapter": "temporal", "plain-adapter": "plain"}
     return kinds.get(mode, "none")
 
 
@@ -66,21 +66,23 @@ def group_of(name: str) -> Group:
 
 def select(network: nn.Module, mode: Mode, last: int = 0) -> Selection:
     """What trains: the detector always; adapters where there are; of the backbone nothing, its
-    ``last`` layers with ``last_k``, or all with ``full``.
+    ``last`` layers with ``last-layers``, or all with ``full``.
 
     Raises ConfigError for a number of layers that the backbone has not, and for a mode whose
     adapters the network has not.
     """
     parameters = dict(network.named_parameters())
     layers = 1 + max(_layer(name) for name in parameters)
-    if mode == "last_k" and not 1 <= last <= layers:
+    if mode == "last-layers" and not 1 <= last <= layers:
         raise ConfigError(
             f"freezing all but the last {last} layers is not possible: the backbone has {layers}; "
             f"choose 1 to {layers}"
         )
-    if mode in ("adapter", "plain") and not any(group_of(one) == "adapter" for one in parameters):
+    if mode in ("adapter", "plain-adapter") and not any(
+        group_of(one) == "adapter" for one in parameters
+    ):
         raise ConfigError(f"mode {mode} trains adapters, but the network has none")
-    first = {"last_k": layers - last, "full": -1}.get(mode, layers)
+    first = {"last-layers": layers - last, "full": -1}.get(mode, layers)
     trainable = {
         name for name in parameters if group_of(name) != "backbone" or _layer(name) >= first
     }

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from backend.core.errors import ConfigError
@@ -101,3 +102,18 @@ def test_sgd_has_its_momentum() -> None:
     optimizer = build_optimizer(Net(), config, lambda name: "all")
     assert isinstance(optimizer, torch.optim.SGD)
     assert {group["momentum"] for group in optimizer.param_groups} == {0.8}
+
+
+def test_a_rate_of_zero_is_for_what_is_frozen() -> None:
+    """As published recipes write a frozen backbone; one that trains would never move."""
+    model = nn.ModuleDict({"body": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
+    config = OptimizerConfig.model_validate({"lr": {"body": 0, "head": 1e-3}})
+    by_part = lambda name: name.partition(".")[0]  # noqa: E731
+    with pytest.raises(ConfigError, match=r"optimizer\.lr\.body is 0, but body\.weight trains"):
+        build_optimizer(model, config, by_part)
+    model["body"].requires_grad_(False)
+    assert {group["part"] for group in build_optimizer(model, config, by_part).param_groups} == {
+        "head"
+    }
+    with pytest.raises(ValidationError, match="nothing would be learnt"):
+        OptimizerConfig.model_validate({"lr": {"all": 0}})

@@ -58,6 +58,14 @@ def test_constant_is_constant(warmup: int) -> None:
 def test_a_warm_up_longer_than_training_is_refused() -> None:
     with pytest.raises(ConfigError, match="warmup_steps is 20, but there are only 10"):
         rates(Length(2, 5), warmup_steps=20)
+    with pytest.raises(ConfigError, match="warmup_epochs is 2.5, 12 steps, but there are only 10"):
+        rates(Length(2, 5), warmup_epochs=2.5)
+
+
+def test_a_warm_up_in_epochs_is_one_in_steps() -> None:
+    """By the steps of an epoch; steps go first, so that an override of them is enough."""
+    assert rates(Length(4, 10), warmup_epochs=0.3) == rates(Length(4, 10), warmup_steps=3)
+    assert ScheduleConfig(warmup_steps=3, warmup_epochs=1).warmup(10) == 3
 
 
 @pytest.mark.parametrize(

@@ -173,10 +173,10 @@ def test_recomputed_activations_change_no_gradient(drop_path: float) -> None:
 
 def test_a_frozen_backbone_keeps_nothing_for_the_backward_pass() -> None:
     model = network(adapter="none").train()
-    apply(model, select(model, "frozen"))
+    apply(model, select(model, "head-only"))
     given = batch()
     assert not model.features(given.frames, given.valid).requires_grad
-    apply(model, select(model, "last_k", last=1))
+    apply(model, select(model, "last-layers", last=1))
     assert model.features(given.frames, given.valid).requires_grad
 
 

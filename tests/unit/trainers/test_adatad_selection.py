@@ -39,8 +39,8 @@ def detector_by_formula(inputs: int, width: int, classes: int) -> int:
     ("mode", "last", "backbone", "adapter"),
     [
         ("adapter", 0, 0, 12 * adapter_by_formula(384, 96, temporal=True)),
-        ("plain", 0, 0, 12 * adapter_by_formula(384, 96, temporal=False)),
-        ("last_k", 3, 3 * (1_774_080), 0),
+        ("plain-adapter", 0, 0, 12 * adapter_by_formula(384, 96, temporal=False)),
+        ("last-layers", 3, 3 * (1_774_080), 0),
         ("full", 0, backbone_by_formula(384, 12), 0),
     ],
 )
@@ -70,7 +70,7 @@ def test_names_of_each_mode() -> None:
     model = network(adapter="none", layers=3)
     frozen, last, full = (
         select(model, mode, count).trainable
-        for mode, count in (("frozen", 0), ("last_k", 2), ("full", 0))
+        for mode, count in (("head-only", 0), ("last-layers", 2), ("full", 0))
     )
     names = {name for name, _ in model.named_parameters()}
     assert frozen == {name for name in names if not name.startswith("backbone.")}
@@ -90,8 +90,8 @@ def test_names_of_each_mode() -> None:
 def test_what_cannot_be_selected_is_refused() -> None:
     model = network(adapter="none")
     with pytest.raises(ConfigError, match="the backbone has 2; choose 1 to 2"):
-        select(model, "last_k", last=3)
+        select(model, "last-layers", last=3)
     with pytest.raises(ConfigError, match="choose 1 to 2"):
-        select(model, "last_k")
+        select(model, "last-layers")
     with pytest.raises(ConfigError, match="the network has none"):
         select(model, "adapter")

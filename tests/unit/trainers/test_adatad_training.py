@@ -44,7 +44,13 @@ def step(model: AdaTad, optimizer: Any, seed: int) -> float:
 
 @pytest.mark.parametrize(
     ("mode", "last", "steps"),
-    [("adapter", 0, 50), ("plain", 0, 5), ("frozen", 0, 5), ("last_k", 1, 5), ("full", 0, 5)],
+    [
+        ("adapter", 0, 50),
+        ("plain-adapter", 0, 5),
+        ("head-only", 0, 5),
+        ("last-layers", 1, 5),
+        ("full", 0, 5),
+    ],
 )
 def test_what_is_frozen_stays_to_the_bit(mode: Mode, last: int, steps: int) -> None:
     model, optimizer = learner(mode, last)
