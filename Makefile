@@ -1,4 +1,4 @@
-# make demo | demo-moe | demo-mdfed | demo-motrv2 | dashboard | test | check | bench | lock
+# make demo | demo-moe | demo-mdfed | demo-motrv2 | demo-adatad | dashboard | test | check | bench | lock
 SHELL := /bin/bash
 HOST_PYTHON ?= python3
 VENV := .venv
@@ -8,7 +8,7 @@ STAMP := $(VENV)/.assay-ready
 PORT ?= 8050
 WORKERS ?= 2
 
-.PHONY: demo demo-moe demo-mdfed demo-motrv2 dashboard test check bench env lock clean
+.PHONY: demo demo-moe demo-mdfed demo-motrv2 demo-adatad dashboard test check bench env lock clean
 
 demo: env            ## train, search, compare and promote on real handwriting
 	$(BIN)/assay demo
@@ -21,6 +21,9 @@ demo-mdfed: env      ## a training that does not converge: made, diagnosed, cure
 
 demo-motrv2: env     ## a tracker taught eight classes, and what each strategy forgets
 	$(BIN)/assay demo motrv2
+
+demo-adatad: env     ## actions in long videos: a new head, adapters, or all of the network
+	$(BIN)/assay demo adatad
 
 dashboard: env       ## serve the app on http://127.0.0.1:$(PORT)
 	$(BIN)/assay dashboard --port $(PORT)

@@ -13,6 +13,7 @@ from backend.core.errors import ConfigError
 from backend.core.trainer import TrainerSpec
 from backend.hardware.forecast import tier_for
 from backend.hardware.machine import survey
+from backend.trainers.adatad.spec import SPEC as ADATAD
 from backend.trainers.mdfed.spec import SPEC as MDFED
 from backend.trainers.moe_rtdetr.spec import SPEC as MOE_RTDETR
 from backend.trainers.motrv2.spec import SPEC as MOTRV2
@@ -20,7 +21,7 @@ from backend.trainers.yolo.spec import SPEC as YOLO
 
 Catalog = Mapping[str, TrainerSpec]
 
-CATALOG: Catalog = {spec.kind: spec for spec in (YOLO, MOE_RTDETR, MDFED, MOTRV2)}
+CATALOG: Catalog = {spec.kind: spec for spec in (YOLO, MOE_RTDETR, MDFED, MOTRV2, ADATAD)}
 
 FAST, SET = "--fast", "--set"
 KEPT = "what was set"

@@ -12,7 +12,7 @@ from types import FrameType
 
 import yaml
 
-from backend.catalog import CATALOG, Catalog, spec_of
+from backend.catalog import CATALOG, Catalog, resolve, spec_of
 from backend.config.schema import TrainConfig
 from backend.core import errors
 from backend.core.errors import AssayError, BusyError, StoreError, TrainingError
@@ -25,6 +25,7 @@ from backend.core.workdir import RunFile, WorkDir, write_atomic, write_json
 from backend.hardware.sampling import Story, sampler_of
 from backend.keeping import keepers, restore
 from backend.processes import TO_STOP, Attempt, Workers
+from backend.runner.states import begin_with, check_kept
 from backend.tracking.home import Home
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "export",
     "interrupted",
     "prepare",
+    "prepare_from",
     "reap",
     "run",
     "spec_for",
@@ -71,6 +73,28 @@ def prepare(
     home.prepare()
     work = WorkDir(home.work_dir(home.new_key(spec.kind)))
     _describe(work, config, spec, tags, parent)
+    return work
+
+
+def prepare_from(
+    home: Home,
+    key: str,
+    epoch: int,
+    overrides: Mapping[str, object] | None = None,
+    catalog: Catalog = CATALOG,
+) -> WorkDir:
+    """Make the work directory of a new run that begins where run ``key`` was at the end of
+    ``epoch``, with its config and ``overrides``; that run stays as it is.
+
+    Raises CheckpointError if its state was not kept, and what ``prepare`` raises.
+    """
+    earlier = WorkDir(home.work_dir(key))
+    fast = {name: value for name, value in earlier.read_run().tags.items() if name == "fast"}
+    check_kept(earlier.path, epoch)
+    config = resolve(earlier.read_config(), overrides or {}, str(earlier.config), catalog)
+    tags = {**fast, "resumed_from": f"{key}@{epoch}"}
+    work = prepare(home, config, spec_for(config, catalog), tags=tags)
+    begin_with(earlier.path, epoch, work.path)
     return work
 
 

@@ -1,7 +1,9 @@
 """Gathers what is known of a run, a study or a comparison, and writes its report."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from backend.analysis.experts import dense_twin, gflops_by_run, reports_of
 from backend.analysis.findings import other_findings
@@ -10,21 +12,30 @@ from backend.analysis.report.blocks import Document, Drawing
 from backend.analysis.report.conclusions import Remark
 from backend.analysis.report.course import course_of
 from backend.analysis.report.page import page
+from backend.analysis.report.pair import Pair
+from backend.analysis.report.progress import origin
 from backend.analysis.report.results import best_epoch
 from backend.analysis.report.run import Training
 from backend.analysis.report.study import Search
-from backend.catalog import CATALOG, Catalog
-from backend.config.schema import CUSTOM
+from backend.catalog import CATALOG, Catalog, load_config
+from backend.config.schema import CUSTOM, TrainConfig
 from backend.core.comparisons import Comparison
-from backend.core.errors import StoreError
+from backend.core.description import Described
+from backend.core.errors import ConfigError, StoreError
 from backend.core.events import HardwareSampled
-from backend.core.records import Run, StudyRecord
+from backend.core.records import Checkpoint, Run, StudyRecord
 from backend.core.sinks import Tail, read_events
 from backend.core.store import RunStore
+from backend.core.trainer import TrainerSpec
 from backend.core.workdir import WorkDir, write_atomic
 from backend.diagnose import diagnose_run
+from backend.hardware import description as of_tiers
+from backend.hardware.attempts import trained_with
 from backend.hardware.recovery import read_memo
+from backend.runner import description
+from backend.runner.config import RunnerConfig
 from backend.tracking.home import Home
+from backend.worker import resolve
 
 
 @dataclass(frozen=True)
@@ -50,19 +61,25 @@ class Written:
 
 
 def make(
-    home: Home, store: RunStore, ref: str, against: str = "", catalog: Catalog = CATALOG
-) -> Report:
+    home: Home, store: RunStore, ref: str, against: str = "", catalog: Catalog = CATALOG,
+    epochs: Pair | None = None,
+) -> Report:  # fmt: skip
     """The report of a comparison (its key), a study (its name) or a run (as ``store.run``).
 
     ``against`` names the run that a run stands beside; by default the one that it was fine-tuned
-    from, else its study's plain trial. Raises StoreError if nothing, or several runs, match.
+    from, else its study's plain trial. ``epochs`` are the checkpoints of a run to set side by
+    side. Raises StoreError if nothing, or several runs, match, and ComparisonError if nothing was
+    measured at both epochs.
     """
     found = next((c for c in store.comparisons() if c.key == ref), None)
     searched = next((s for s in store.studies() if s.name == ref), None)
     if found is None and searched is None:
-        return of_run(store, _run(store, ref), store.run(against) if against else None)
+        mine = _run(store, ref)
+        return of_run(store, mine, store.run(against) if against else None, catalog, epochs)
     if against:
         raise StoreError(f"'{ref}' is no run, so --against has nothing to stand beside; omit it")
+    if epochs:
+        raise StoreError(f"'{ref}' is no run, so it has no epochs; omit --epochs")
     if found is not None:
         return of_comparison(home, found)
     assert searched is not None
@@ -99,14 +116,19 @@ def of_comparison(home: Home, found: Comparison) -> Report:
     return Report("comparison", found.key, folder, comparison.document(there), (said,))
 
 
-def of_run(store: RunStore, of: Run, against: Run | None = None) -> Report:
-    """One training beside another. Raises StoreError if its events are gone or damaged."""
+def of_run(
+    store: RunStore, of: Run, against: Run | None = None, catalog: Catalog = CATALOG,
+    epochs: Pair | None = None,
+) -> Report:  # fmt: skip
+    """One training beside another. Raises StoreError if its events are gone or damaged, and
+    ComparisonError if nothing was measured at both ``epochs``."""
     work = WorkDir(Path(of.work_dir))
     envelopes = read_events(work.events)
     seen = [envelope.event for envelope in Tail(work.hardware).poll()]
     course = course_of(envelopes)
     other, because = (against, "as asked") if against else _beside(store, of)
     dense = dense_twin(of, store.runs())
+    checkpoints = tuple(store.checkpoints(of.key))
     training = Training(
         run=of,
         course=course,
@@ -117,7 +139,7 @@ def of_run(store: RunStore, of: Run, against: Run | None = None) -> Report:
             dense=dense,
         ),
         diagnosis=diagnose_run([e.event for e in envelopes], work, store, of),
-        checkpoints=tuple(store.checkpoints(of.key)),
+        checkpoints=checkpoints,
         comparisons=_involving(store, {of.key}),
         other=other,
         because=because,
@@ -125,6 +147,9 @@ def of_run(store: RunStore, of: Run, against: Run | None = None) -> Report:
         dense=dense,
         hardware=tuple(event for event in seen if isinstance(event, HardwareSampled)),
         effective=read_memo(work.path).overrides,
+        described=_described(of, work, catalog),
+        epochs=epochs,
+        sizes=_sizes(checkpoints),
     )
     document = run.document(training, _curves_of_run(training))
     return Report("run", of.key, work.path, document, tuple(run.remarks_of(training)))
@@ -155,17 +180,68 @@ def _run(store: RunStore, ref: str) -> Run:
         raise StoreError(f"{error}; studies: {studies}") from None
 
 
+def _described(of: Run, work: WorkDir, catalog: Catalog) -> tuple[Described, ...]:
+    """What the config comes to, with what the machine made of it; nothing for a run that others
+    trained, or whose config was another version's.
+
+    A trainer's own tables replace those of the same title.
+    """
+    spec = catalog.get(of.trainer)
+    if spec is None:
+        return ()
+    try:
+        config = load_config(work.config, catalog=catalog)
+        config = trained_with(config, work.path, spec.knobs) if spec.knobs else config
+    except (ConfigError, StoreError):
+        return ()
+    tables = (*_of_runner(config), *_of_trainer(config, spec), *_of_tiers(config, spec))
+    return tuple({table.title: table for table in tables}.values())
+
+
+def _of_runner(config: TrainConfig) -> tuple[Described, ...]:
+    runner = getattr(config, "runner", None)
+    if not isinstance(runner, RunnerConfig):
+        return ()
+    return description.described(runner, config.epochs)
+
+
+def _of_trainer(config: TrainConfig, spec: TrainerSpec) -> tuple[Described, ...]:
+    if not spec.describe:
+        return ()
+    return cast(Callable[[TrainConfig], tuple[Described, ...]], resolve(spec.describe))(config)
+
+
+def _of_tiers(config: TrainConfig, spec: TrainerSpec) -> tuple[Described, ...]:
+    return (of_tiers.described(config, spec.knobs),) if spec.knobs else ()
+
+
+def _sizes(checkpoints: Iterable[Checkpoint]) -> dict[str, int]:
+    """Bytes of each weight file, by path."""
+    files = {found.path: Path(found.path) for found in checkpoints}
+    return {path: file.stat().st_size for path, file in files.items() if file.is_file()}
+
+
 def _beside(store: RunStore, of: Run) -> tuple[Run | None, str]:
-    """The run whose checkpoint this one started from, else its study's plain trial."""
+    """The run that this one goes on from or was fine-tuned from, else its study's plain trial,
+    else the one that it was compared with last."""
+    there = {other.key: other for other in store.runs() if other.key != of.key}
+    if origin(of) in there:
+        return there[origin(of)], "the run that it goes on from"
     named = {folder for value in of.params.values() for folder in Path(value).parents}
-    for other in store.runs():
-        if other.key != of.key and Path(other.work_dir) in named:
+    for other in there.values():
+        if Path(other.work_dir) in named:
             return other, "the run that it was fine-tuned from"
     for found in store.studies():
         plain = study.plain_trial(found) if found.name == of.study else None
         if plain is not None and plain.run not in ("", of.key):
             return store.run(plain.run), f"the plain trial of the study '{found.name}'"
-    return None, ""
+    compared = [
+        key
+        for found in _involving(store, {of.key})
+        for key in (found.baseline.checkpoint.run, found.candidate.checkpoint.run)
+    ]
+    beside = next((there[key] for key in compared if key in there), None)
+    return beside, "the run that it was compared with last" if beside else ""
 
 
 def _involving(store: RunStore, keys: set[str]) -> tuple[Comparison, ...]:

@@ -106,6 +106,11 @@ def _said(mistakes: list[Mistake]) -> str:
 
 
 def _encoded(image: Image.Image) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg(image)).decode()}"
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """The content of an image file."""
     buffer = BytesIO()
     image.save(buffer, "jpeg", quality=QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return buffer.getvalue()

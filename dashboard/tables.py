@@ -11,7 +11,6 @@ from backend.core.records import (
     Checkpoint,
     Direction,
     Run,
-    StudyRecord,
 )
 from backend.importers.keys import direction_of
 from dashboard.formatting import duration, moment, number, plain, signed
@@ -284,33 +283,3 @@ def comparisons_among(comparisons: Sequence[Comparison], runs: Sequence[Run]) ->
         for c in comparisons
         if c.baseline.checkpoint.run in keys and c.candidate.checkpoint.run in keys
     ]
-
-
-def trial_rows(study: StudyRecord, runs: Sequence[Run]) -> list[Row]:
-    """The table of trials; parameters in columns ``p.<name>``."""
-    by_key = {run.key: run for run in runs}
-    rows: list[Row] = []
-    for trial in sorted(study.trials, key=lambda trial: trial.number):
-        run = by_key.get(trial.run)
-        seconds = (
-            trial.ended - trial.started if trial.ended is not None and trial.started else None
-        )
-        row: Row = {
-            "id": trial.run or f"trial-{trial.number}",
-            "key": trial.run if run else "",
-            "number": trial.number,
-            "state": trial.state,
-            "note": trial.note,
-            "name": run.name if run else "",
-            "color": run_color(run.key) if run else "",
-            "value": trial.value,
-            "value_text": number(trial.value),
-            "best": trial.number == study.best,
-            "front": "front" if trial.number in study.front else "",
-            "duration": seconds,
-            "duration_text": duration(seconds),
-        }
-        for at, value in enumerate(trial.values[1:], start=1):
-            row |= {f"value{at}": value, f"value{at}_text": number(value)}
-        rows.append(row | {f"p.{name}": value for name, value in trial.params.items()})
-    return rows

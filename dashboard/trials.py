@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from backend.core.records import StudyRecord, TrialRecord
-from dashboard.formatting import plain
+from dashboard.formatting import MINUS, plain
 
 STATES = ("complete", "running", "pruned", "failed", "waiting")
 ABSENT = "none"
-_LOG_SPAN = 30.0  # a parameter whose largest value is so many times the smallest is drawn in log
+LOG_SPAN = 30.0  # a parameter whose largest value is so many times the smallest is drawn in log
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,23 @@ def best_so_far(study: StudyRecord) -> tuple[list[int], list[float]]:
 
 
 def roles(study: StudyRecord) -> Roles:
-    """Found by the last part of the parameter's name; ``lr.all`` is the rate of all."""
+    """Found by the last part of the parameter's name; ``lr.all`` is the rate of all, and of
+    several groups' rates the one that most trials have stands for them."""
     names = parameter_names(study)
 
     def ending(*ends: str) -> str | None:
         hits = [n for n in names for end in ends if n.removesuffix(".all").split(".")[-1] == end]
         return max(hits, key=len) if hits else None
 
-    return Roles(ending("lr0", "lr", "learning_rate"), ending("strategy"), ending("layer_decay"))
+    of_groups = [name for name in names if _of_group(name)]
+    usual = max(of_groups, key=lambda n: sum(n in t.params for t in study.trials), default=None)
+    rate = ending("lr0", "lr", "learning_rate") or usual
+    return Roles(rate, ending("strategy"), ending("layer_decay"))
+
+
+def _of_group(name: str) -> bool:
+    """Is it the rate of a group of parameters, as ``optimizer.lr.detector``?"""
+    return name.split(".")[-2:-1] == ["lr"]
 
 
 def parameter_names(study: StudyRecord) -> list[str]:
@@ -88,9 +97,10 @@ def parameter_names(study: StudyRecord) -> list[str]:
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """The last part of each dotted name (``lr`` of ``lr.all``), or all of it where that is
-    ambiguous."""
-    ends = [name.removesuffix(".all").split(".")[-1] for name in names]
+    """The last part of each dotted name (``lr`` of ``lr.all``, else ``lr.detector``), or all of it
+    where that is ambiguous."""
+    parts = [name.removesuffix(".all").split(".") for name in names]
+    ends = [".".join(part[-2:] if _of_group(".".join(part)) else part[-1:]) for part in parts]
     return [e if ends.count(e) == 1 else n for n, e in zip(names, ends, strict=True)]
 
 
@@ -107,7 +117,7 @@ def _dimension(name: str, values: Sequence[object]) -> Dimension:
     numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(numbers) == len(values):
         low, high = min(numbers), max(numbers)
-        return Dimension(name, tuple(numbers), log=low > 0 and high / low >= _LOG_SPAN)
+        return Dimension(name, tuple(numbers), log=low > 0 and high / low >= LOG_SPAN)
     texts = [text_of(value) for value in values]
     labels = tuple(sorted(set(texts), key=lambda text: (text != ABSENT, _sort_key(text))))
     return Dimension(name, tuple(float(labels.index(text)) for text in texts), labels)
@@ -115,7 +125,7 @@ def _dimension(name: str, values: Sequence[object]) -> Dimension:
 
 def _sort_key(text: str) -> tuple[int, float, str]:
     try:
-        return 0, float(text), ""
+        return 0, float(text.replace(MINUS, "-")), ""
     except ValueError:
         return 1, 0.0, text
 

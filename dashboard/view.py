@@ -19,8 +19,9 @@ class View:
     """``runs`` are selected on every page; the rest belongs to the page that shows it.
 
     ``smooth`` is the weight of the moving average, 0 (off) to 0.99. ``step`` and ``other_step``
-    are a validation's step or ``final``, and empty for the last there is. ``sequence`` is
-    ``target/name`` or ``source/name``, ``frame`` the number of a frame of it.
+    are a validation's step or ``final``, and empty for the last there is. ``sequence`` (or
+    video) is ``target/name`` or ``source/name``, ``frame`` the number of a frame of it. ``tiou``,
+    ``label`` and ``score`` (0 to 1, empty: each model its own) say which actions are shown.
     """
 
     runs: tuple[str, ...] = ()
@@ -42,6 +43,9 @@ class View:
     other_step: str = ""
     sequence: str = ""
     frame: str = ""
+    tiou: str = ""
+    label: str = ""
+    score: str = ""
 
     @classmethod
     def parse(cls, search: str | None) -> Self:
@@ -67,6 +71,9 @@ class View:
             other_step=query.get("other_step", ""),
             sequence=query.get("sequence", ""),
             frame=query.get("frame", ""),
+            tiou=query.get("tiou", ""),
+            label=query.get("label", ""),
+            score=_score(query.get("score", "")),
         )
 
     def search(self) -> str:
@@ -91,6 +98,9 @@ class View:
             "other_step": self.other_step,
             "sequence": self.sequence,
             "frame": self.frame,
+            "tiou": self.tiou,
+            "label": self.label,
+            "score": self.score,
         }
         pairs = [f"{key}={quote(text, safe=',/')}" for key, text in texts.items() if text]
         return "?" + "&".join(pairs) if pairs else ""
@@ -114,3 +124,10 @@ def _share(text: str) -> float:
     except ValueError:
         return 0.0
     return min(max(share, 0.0), 0.99) if math.isfinite(share) else 0.0
+
+
+def _score(text: str) -> str:
+    try:
+        return text if 0 <= float(text) <= 1 else ""
+    except ValueError:
+        return ""

@@ -50,11 +50,15 @@ class Parts:
         return find_side(self.home, self.store, run.key).contender.checkpoint.path
 
     def compare(self, old: str, new: str) -> Comparison:
-        """Old versus new on the holdout; a comparison that was made before is used again."""
-        for known in self.store.comparisons():
-            if (known.baseline.checkpoint.run, known.candidate.checkpoint.run) == (old, new):
-                return known
+        """Old versus new on the holdout; a comparison that was made before is used again.
+
+        A side is ``RUN``, its best checkpoint, or ``RUN@EPOCH``.
+        """
         both = [find_side(self.home, self.store, key) for key in (old, new)]
+        files = [side.contender.checkpoint.sha256 for side in both]
+        for known in self.store.comparisons():
+            if [known.baseline.checkpoint.sha256, known.candidate.checkpoint.sha256] == files:
+                return known
         config = shared_config(both[0], both[1], {}, None)
         settings = ComparisonSettings(primary=CATALOG[config.kind].primary)
         how = compare.Comparing(config=config, split="holdout", settings=settings)

@@ -17,12 +17,14 @@ from backend.core.workdir import WorkDir
 from backend.keeping import keepers
 from backend.tracking.home import Home
 from studies import _storage
+from studies._costs import CostSink
 from studies._findings import Doctor, curable
 from studies._interrupt import Interrupt
 from studies._pruning import PruningSink
 from studies._reached import CheckpointSink
 from studies._spec import Params, StudySpec
 
+FEATURES = "reuse.folder"
 Watch = Callable[[int, dict[str, object], WorkDir], Sequence[EventSink]]
 
 
@@ -43,6 +45,14 @@ class Started:
 
     def close(self) -> None:
         """Nothing to release."""
+
+
+def shared_features(base: TrainConfig, home: Home, study: str) -> Params:
+    """Where features are kept that several trials would compute alike, if the trainer keeps any
+    and the config does not say where. It is no part of the base, for a home may be moved."""
+    if base.flat().get(FEATURES) != "":
+        return {}
+    return {FEATURES: str(_storage.features_folder(home, study))}
 
 
 class TrialInterruptedError(TrainingError):
@@ -87,17 +97,20 @@ class Objective:
 
     def __call__(self, trial: optuna.Trial) -> tuple[float, ...]:
         overrides = self.spec.suggest(trial, self.trainer, self.base)
-        config = self.base.replace({**overrides, "name": f"{self.study}/{trial.number}"})
+        name = f"{self.study}/{trial.number}"
+        shared = shared_features(self.base, self.home, self.study)
+        config = self.base.replace({**shared, **overrides, "name": name})
         config = kept(config, self.trainer, flatten(overrides))
         tags = {"study": self.study, "trial": str(trial.number)}
         work = launch.prepare(self.home, config, self.trainer, tags=tags, parent=self.study)
-        reached, doctor = self._reader(trial, work), Doctor()
+        reached, doctor, took = self._reader(trial, work), Doctor(), CostSink()
 
         def sinks() -> list[EventSink]:
             looking_on = self.watch(trial.number, overrides, work)
             return [
                 reached,
                 doctor,
+                took,
                 *looking_on,
                 *keepers(self.home, work),
                 Started(self.started),
@@ -106,6 +119,7 @@ class Objective:
         trial.set_user_attr(_storage.RUN, work.path.name)
         with self.interrupt.covers(work):
             finished = launch.supervise(work, sinks, self.workers)
+        trial.set_user_attr(_storage.COSTS, took.costs.model_dump())
         self._diagnose(trial, doctor, finished, overrides)
         if finished.status == "pruned":
             raise optuna.TrialPruned(finished.reason)

@@ -198,6 +198,7 @@ def _trial(study: optuna.Study, trial: FrozenTrial) -> TrialRecord:
             "ended": trial.datetime_complete.timestamp() if trial.datetime_complete else None,
             "note": str(trial.user_attrs.get("note", "")),
             "finding": str(trial.user_attrs.get(_storage.FINDING, "")),
+            "costs": trial.user_attrs.get(_storage.COSTS, {}),
         }
     )
 

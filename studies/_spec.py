@@ -2,10 +2,10 @@
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import optuna
 from optuna.trial import FixedTrial
@@ -15,10 +15,13 @@ from backend.config.schema import TrainConfig
 from backend.core.errors import StudyError
 from backend.core.records import Direction, StudyObjective
 from backend.core.trainer import TrainerSpec
+from studies._adatad import KIND as ADATAD
+from studies._adatad import rates_of
 
 SOURCE = "source/"
 """Begins the keys of what is measured on the data of ``TrainConfig.source``."""
 
+Number = TypeVar("Number", int, float)
 Params = dict[str, object]
 Suggest = Callable[[optuna.Trial, TrainerSpec, TrainConfig], Params]
 
@@ -94,13 +97,16 @@ RATE_SPAN = 8.0
 HIGHEST_RATE = 1.0
 
 
-def learning_rates(base: TrainConfig) -> dict[str, float]:
+def learning_rates(base: TrainConfig, strategy: str = "") -> dict[str, float]:
     """The learning rates that have an effect, by dotted key, as the config has them.
 
     A trainer with one rate has ``optimizer.lr0``; one whose rates follow what was loaded has
-    ``pretrained_lr`` and ``new_lr``, or ``scratch_lr`` if nothing was; any other on the Runner
-    one for each of its groups.
+    ``pretrained_lr`` and ``new_lr``, or ``scratch_lr`` if nothing was; AdaTAD those of the groups
+    that a freezing ``strategy`` (the config's, unless another is named) trains; any other on the
+    Runner one for each of its groups.
     """
+    if base.kind == ADATAD:
+        return rates_of(base, strategy or base.freeze.strategy)
     flat = base.flat()
     if "scratch_lr" in flat:
         loaded = flat["model.pretrained"] != "none"
@@ -112,15 +118,26 @@ def learning_rates(base: TrainConfig) -> dict[str, float]:
     return {key: float(flat[key]) for key in keys}
 
 
-def suggest_rates(trial: optuna.Trial, base: TrainConfig) -> Params:
+def suggest_rates(trial: optuna.Trial, base: TrainConfig, strategy: str = "") -> Params:
     """Each rate from an eighth of the config's to eight times it."""
-    return {key: suggest_rate(trial, key, rate) for key, rate in learning_rates(base).items()}
+    rates = learning_rates(base, strategy)
+    return {key: suggest_rate(trial, key, rate) for key, rate in rates.items()}
 
 
 def suggest_rate(trial: optuna.Trial, key: str, rate: float) -> float:
     """From an eighth of a rate to eight times it."""
     highest = max(rate, min(rate * RATE_SPAN, HIGHEST_RATE))
     return trial.suggest_float(key, rate / RATE_SPAN, highest, log=True)
+
+
+def within(value: float, span: tuple[float, float]) -> float:
+    """The next value that lies in a span."""
+    return min(max(value, span[0]), span[1])
+
+
+def nearest(value: Number, choices: Sequence[Number]) -> Number:
+    """The choice that lies next to a value."""
+    return min(choices, key=lambda choice: abs(choice - value))
 
 
 def find(name: str) -> StudySpec:

@@ -1,9 +1,11 @@
 """Optuna's side of the home: one SQLite file, studies that continue, trials that are retried."""
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import optuna
 import sqlalchemy
@@ -22,6 +24,7 @@ RUN = "run"
 FINDING = "finding"
 CAUSE = "cause"
 REACHED = "reached"
+COSTS = "costs"
 METRIC, METRICS = "metric", "metrics"
 
 
@@ -75,6 +78,12 @@ def open_study(
             n_startup_trials=startup_trials - 1, n_warmup_steps=warmup_epochs
         )
     return study
+
+
+def features_folder(home: Home, study: str) -> Path:
+    """Where the trials of a study share features; names alike share one, which does no harm, for
+    features are kept by what they were made from."""
+    return home.root / "features" / re.sub(r"[^\w.+-]+", "-", study)
 
 
 def directions_of(study: optuna.Study) -> list[Direction]:

@@ -4,6 +4,7 @@ import optuna
 
 from backend.config.schema import CUSTOM, TrainConfig
 from backend.core.trainer import TrainerSpec
+from studies._adatad import LAYERS, fitting_layers
 from studies._spec import Params, StudySpec, learning_rates, suggest_rates
 
 DECAY = "optimizer.layer_decay"
@@ -19,7 +20,9 @@ def suggest(trial: optuna.Trial, trainer: TrainerSpec, base: TrainConfig) -> Par
     """
     offered = [name for name in trainer.strategies if name != CUSTOM]
     strategy = trial.suggest_categorical("freeze.strategy", offered)
-    overrides: Params = {"freeze.strategy": strategy, **suggest_rates(trial, base)}
+    overrides: Params = {"freeze.strategy": strategy, **suggest_rates(trial, base, strategy)}
+    if strategy == "last-layers":
+        overrides[LAYERS] = fitting_layers(base)
     if base.freeze.strategy == CUSTOM:
         overrides["freeze.modules"] = ()
     if strategy == "full" and base.flat().get("freeze.unfreeze_at"):
@@ -32,11 +35,11 @@ def suggest(trial: optuna.Trial, trainer: TrainerSpec, base: TrainConfig) -> Par
 
 def first(base: TrainConfig) -> tuple[Params, ...]:
     """Plain full fine-tuning at the config's rates, then its opposite."""
-    rates = learning_rates(base)
     decay = {DECAY: None} if DECAY in base.flat() else {}
+    heads = HEADS_ONLY.get(base.kind, "head-only")
     return (
-        {"freeze.strategy": "full", **rates, **decay},
-        {"freeze.strategy": HEADS_ONLY.get(base.kind, "head-only"), **rates},
+        {"freeze.strategy": "full", **learning_rates(base, "full"), **decay},
+        {"freeze.strategy": heads, **learning_rates(base, heads)},
     )
 
 

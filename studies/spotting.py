@@ -5,7 +5,7 @@ import optuna
 from backend.config.schema import TrainConfig
 from backend.core.trainer import TrainerSpec
 from backend.trainers.mdfed.spec import SPEC, MdFedConfig
-from studies._spec import Params, StudySpec
+from studies._spec import Params, StudySpec, nearest, within
 
 STRATEGY, RATE, DROPOUT = "freeze.strategy", "runner.optimizer.lr.all", "model.dropout"
 LENGTH, DILATION = "clips.length", "clips.dilation"
@@ -46,14 +46,14 @@ def first(base: TrainConfig) -> tuple[Params, ...]:
     """The config's own recipe, as far as it lies in what is searched."""
     config = _config(base)
     recipe: Params = {
-        RATE: _within(config.runner.optimizer.lr["all"], RATES),
-        DROPOUT: _within(config.model.dropout, DROPOUTS),
-        LENGTH: _nearest(config.clips.length, LENGTHS),
+        RATE: within(config.runner.optimizer.lr["all"], RATES),
+        DROPOUT: within(config.model.dropout, DROPOUTS),
+        LENGTH: nearest(config.clips.length, LENGTHS),
     }
     if config.stage != 2:
         recipe |= {
-            DILATION: _nearest(config.clips.dilation, DILATIONS),
-            FOREGROUND: _within(config.loss.fg_weight, FOREGROUNDS),
+            DILATION: nearest(config.clips.dilation, DILATIONS),
+            FOREGROUND: within(config.loss.fg_weight, FOREGROUNDS),
             POSITIVE: config.loss.pos_weight,
         }
     return (recipe | ({STRATEGY: config.freeze.strategy} if _freezes(config) else {}),)
@@ -66,14 +66,6 @@ def _config(base: TrainConfig) -> MdFedConfig:
 
 def _freezes(config: MdFedConfig) -> bool:
     return config.model.pretrained is not None and config.stage != 2
-
-
-def _within(value: float, span: tuple[float, float]) -> float:
-    return min(max(value, span[0]), span[1])
-
-
-def _nearest(value: int, choices: tuple[int, ...]) -> int:
-    return min(choices, key=lambda choice: abs(choice - value))
 
 
 STUDY = StudySpec(

@@ -70,7 +70,7 @@ def judge_kept(
         raise ComparisonError(f"{metric} is undefined on {last.split}, so no checkpoint is best")
     sign = 1 if task.direction(metric) == "maximize" else -1
     at, value = max(known, key=lambda pair: (sign * pair[1], -pair[0]))
-    low, high = _bounds(evidence[at], metric, value, settings)
+    low, high = own_interval(evidence[at], metric, value, settings)
     family = _against_last(scored, evidence, settings)
     best = scored[at][0]
     return KeptCheckpoints(
@@ -113,7 +113,7 @@ def _kept(checkpoint: Checkpoint, report: EvalReport, best: bool) -> KeptCheckpo
     )
 
 
-def _bounds(
+def own_interval(
     evidence: Evidence, metric: str, value: float, settings: ComparisonSettings
 ) -> tuple[float | None, float | None]:
     """The interval of one checkpoint's own metric; None where there is no spread to go by."""

@@ -16,6 +16,7 @@ class System(StrEnum):
     moe = "moe"
     mdfed = "mdfed"
     motrv2 = "motrv2"
+    adatad = "adatad"
 
 
 class Failure(StrEnum):
@@ -31,6 +32,7 @@ MODULES = {
     System.moe: "studies._demo_moe",
     System.mdfed: "studies._demo_mdfed",
     System.motrv2: "studies._demo_motrv2",
+    System.adatad: "studies._demo_adatad",
 }
 """In a room above this one, found by name."""
 
@@ -47,7 +49,7 @@ def demo(
         typer.Argument(
             help="yolo: search, compare, promote; moe: the experts of an RT-DETR; mdfed: why an "
             "event spotter does not converge, and the cure; motrv2: a tracker from one class to "
-            "eight, and what it forgets."
+            "eight, and what it forgets; adatad: actions in long videos, with adapters."
         ),
     ] = System.yolo,
     data_only: Annotated[

@@ -77,6 +77,7 @@ def _forecast(path: Path, assignments: list[str], fast: bool, as_json: bool) -> 
         show(json.dumps({**told.model_dump(mode="json"), "origins": origins}, indent=2))
         return
     _show_plans(told, loaded)
+    _show_tiers(told)
     _show_ladder(told, loaded.config.flat())
 
 
@@ -104,6 +105,19 @@ def _show_plans(told: "Forecast", loaded: "Loaded") -> None:
         show("when the run begins, an estimate of its memory may lower the tier's batch")
     else:
         show("on the CPU no estimate of its memory is made")
+
+
+def _show_tiers(told: "Forecast") -> None:
+    from backend.hardware.ladder import in_words
+
+    ours = told.choice.tier.name
+    keys = tuple(dict.fromkeys(key for asked in told.tiers.values() for key in asked))
+    rows = [
+        (f"{name} *" if name == ours else name, *(in_words(asked.get(key, "")) for key in keys))
+        for name, asked in told.tiers.items()
+    ]
+    title = "what each tier asks of it (* this machine), where the cores are enough"
+    show(table(title, ("tier", *keys), rows))
 
 
 def _show_ladder(told: "Forecast", flat: dict[str, str]) -> None:

@@ -118,7 +118,7 @@ def _files(
 def _first(names: list[str], *, stored: bool) -> str:
     """The sequence to draw where none is named. Raises ComparisonError if that is open."""
     from backend.core.errors import ComparisonError
-    from backend.scoring.tracking.motchallenge import some
+    from backend.core.wording import some
 
     if len(names) > 1 and not stored:
         raise ComparisonError(f"name one of {len(names)} sequences with --sequence: {some(names)}")

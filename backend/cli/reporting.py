@@ -22,6 +22,10 @@ def report(
     against: Annotated[
         str, typer.Option(help="The run to stand beside; default: its origin or plain trial.")
     ] = "",
+    epochs: Annotated[
+        tuple[int, int] | None,
+        typer.Option(metavar="A B", help="Two epochs of a run to set side by side."),
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Where the HTML goes.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Where the Markdown goes.")] = None,
     as_json: JsonOption = False,
@@ -31,7 +35,7 @@ def report(
     from backend.tracking.store import MlflowStore
 
     home = home_of(context)
-    made = reports.make(home, MlflowStore(home), ref, against)
+    made = reports.make(home, MlflowStore(home), ref, against, epochs=epochs)
     written = reports.write(made, markdown, html)
     remarks = [remark._asdict() for remark in made.remarks]
     if as_json:

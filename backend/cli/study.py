@@ -133,8 +133,9 @@ def describe(params: dict[str, Any]) -> str:
 
 
 def _called(key: str) -> str:
-    """The last name of a key; the rate of a trainer with one group, ``lr.all``, is its ``lr``."""
-    return key.removesuffix(".all").rpartition(".")[2]
+    """The last name of a key; of a rate ``lr.detector``, of that of all groups ``lr``."""
+    group, _, name = key.removesuffix(".all").rpartition(".")
+    return f"lr.{name}" if group.endswith(".lr") else name
 
 
 def summary(record: "StudyRecord", gflops: "Mapping[str, float]") -> list[object]:
@@ -142,6 +143,7 @@ def summary(record: "StudyRecord", gflops: "Mapping[str, float]") -> list[object
 
     With several objectives the Pareto front has a table of its own before the others.
     """
+    from backend.analysis.costs import NOTE, known_costs
     from backend.analysis.experts import against_dense
     from backend.analysis.findings import stopped_trials
 
@@ -157,7 +159,8 @@ def summary(record: "StudyRecord", gflops: "Mapping[str, float]") -> list[object
         *_tables(record, [t for t in ranked if t.number not in record.front], gflops, "the rest"),
     ]  # fmt: skip
     things += [f"{said}." for said in (*stopped_trials(record), *against_dense(record, gflops))]
-    return [*things, *_importances(record)]
+    note = [NOTE] if known_costs(record) else []
+    return [*things, *_importances(record), *note]
 
 
 def _tables(
@@ -167,19 +170,23 @@ def _tables(
     part: str = "",
 ) -> list[object]:
     """One table, or none for no trials of a part."""
+    from backend.analysis.costs import known_costs
+
     if part and not trials:
         return []
     aims = record.aims
     costly = any(trial.run in gflops for trial in record.trials)
+    took = known_costs(record)
     rows = [
         (str(t.number), t.state, *_values(t, len(aims)), *_cost(gflops.get(t.run), costly),
-         describe(dict(t.params)), t.run)
+         *(cost.text(t) for cost in took), describe(dict(t.params)), t.run)
         for t in trials
     ]  # fmt: skip
     judged = "; ".join(f"{aim.metric}, {aim.direction}" for aim in aims)
     heads = [aim.metric for aim in aims] if record.objectives else ["value"]
     title = f"study {record.name}{f', {part}' if part else ''}: {judged}"
-    columns = ("trial", "state", *heads, *(["GFLOP"] if costly else []), "parameters", "run")
+    heads += [*(["GFLOP"] if costly else []), *(cost.title for cost in took)]
+    columns = ("trial", "state", *heads, "parameters", "run")
     return [table(title, columns, rows)]
 
 

@@ -37,15 +37,23 @@ def train(
         bool, typer.Option("--dry-run", help="Print the resolved config and end.")
     ] = False,
     resume: Annotated[
-        str | None, typer.Option(help="Continue an interrupted run, by its key.")
+        str | None,
+        typer.Option(
+            metavar="RUN[@EPOCH]",
+            help="Continue an interrupted run, by its key; with @EPOCH: a new one begins where "
+            "that was at the epoch's end, if it kept its state.",
+        ),
     ] = None,
 ) -> None:
     """Train a config as one run, tracked in MLflow."""
     if (config is None) == (resume is None):
         raise typer.BadParameter("name a CONFIG to train, or a run to --resume")
-    if resume is not None and (overrides or dry_run or fast):
+    key, at, epoch = (resume or "").partition("@")
+    if resume is not None and (dry_run or fast or (overrides and not at)):
         raise typer.BadParameter("a resumed run keeps its config; start a new run to change it")
-    if resume is not None:
+    if at:
+        _branch(home_of(context), key, epoch, overrides or [])
+    elif resume is not None:
         _continue(home_of(context), resume)
     elif config is not None:
         _start(home_of(context), config, overrides or [], fast, dry_run)
@@ -80,6 +88,18 @@ def _continue(home: "Home", key: str) -> None:
     if trainer not in CATALOG:
         raise ConfigError(f"run {key} was imported from {trainer}; continue it where it trains")
     _run(home, work, CATALOG[trainer].preload)
+
+
+def _branch(home: "Home", key: str, epoch: str, assignments: list[str]) -> None:
+    from backend import launch
+    from backend.catalog import CATALOG
+    from backend.config.compose import parse_overrides
+
+    if not epoch.isdecimal():
+        raise typer.BadParameter(f"--resume {key}@{epoch}: name an epoch, such as {key}@48")
+    work = launch.prepare_from(home, key, int(epoch), parse_overrides(assignments))
+    show(f"run {work.path.name} begins after epoch {int(epoch)} of run {key}")
+    _run(home, work, CATALOG[work.read_run().trainer].preload)
 
 
 def _run(home: "Home", work: "WorkDir", preload: tuple[str, ...]) -> None:

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from backend.config.schema import Section
 
-TierName = Literal["cpu", "low", "medium", "high", "workstation"]
+TierName = Literal["cpu", "low", "medium", "high", "workstation", "server"]
 
 
 class HardwareConfig(Section):

@@ -20,7 +20,14 @@ from backend.core.evidence import (
     TrainingPlan,
 )
 from backend.core.experts import ExpertReport
-from backend.core.records import Checkpoint, DatasetInput, EvalReport, MetricSpec, Record
+from backend.core.records import (
+    Checkpoint,
+    DatasetInput,
+    EvalReport,
+    MemoryKind,
+    MetricSpec,
+    Record,
+)
 
 Setting = bool | int | str | tuple[int, ...]
 """A value of a config: a number, a switch, a name, or the sides of an image."""
@@ -229,7 +236,7 @@ class Recovered(Record):
     attempt: int
     step: int | None
     phase: Literal["setup", "train", "val", "evaluation", "unknown"]
-    kind: Literal["device", "host"]
+    kind: MemoryKind
     cause: str
     action: str
     requested: dict[str, Setting]
@@ -276,6 +283,21 @@ class HardwareSampled(Record):
     total: int | None = None
 
 
+class CostsMeasured(Record):
+    """What training took, seen by its first process and told when it ends, however early.
+
+    ``seconds`` are those of each epoch that was trained as a whole, by its number; validating and
+    saving are left out. ``memory`` is the most until then, in bytes: of the ``device`` what torch
+    allocated, of the ``host`` what the training process had resident, without its loaders.
+    """
+
+    type: Literal["CostsMeasured"] = "CostsMeasured"
+    step: int
+    seconds: dict[int, float]
+    memory: int
+    memory_of: MemoryKind
+
+
 class FileSaved(Record):
     """A file that the run leaves for people and their tools; ``path`` is relative to the work
     directory. ``facts`` say what was checked of it."""
@@ -320,6 +342,7 @@ Event = Annotated[
     | Noted
     | Recovered
     | HardwareSampled
+    | CostsMeasured
     | FileSaved
     | DataSurveyed
     | MovementObserved

@@ -39,7 +39,7 @@ class InputCensus(Record):
     ``what`` are they (``skeleton files``), ``searched`` where; ``missing`` the first five names;
     ``elsewhere`` says in words if they exist under another rule of naming, ``folder`` is the one
     that has them under their own names. ``policy`` is what the
-    config does about a missing one.
+    config does about a missing one. ``formats``: ending of a file's name to how many have it.
     """
 
     split: str
@@ -48,6 +48,7 @@ class InputCensus(Record):
     found: int
     searched: str
     missing: tuple[str, ...] = ()
+    formats: dict[str, int] = Field(default_factory=dict)
     elsewhere: str = ""
     folder: str = ""
     policy: str = ""

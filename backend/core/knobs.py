@@ -52,10 +52,12 @@ class Knobs:
 
     ``accumulate`` is raised when ``batch`` falls, so that an optimizer step keeps its samples;
     without it the trainer sees to that itself, or not. ``smallest`` is the lowest batch (2
-    where batch norm needs it). ``cache`` holds images in memory; off is False. ``batches``
-    gives the batch by tier, where that is not the usual one, and ``models`` the model that a
-    tier takes where ``model`` says ``auto``. ``loads_on_cpu``: are there loader processes also
-    where there is no GPU?
+    where batch norm needs it). ``cache`` holds images in memory; off is False. ``threads`` are
+    those of each loader process, and ``evaluating`` is the batch of validations and evaluations
+    where that is another key. ``by_tier`` gives, by key and tier, what is asked for where that is
+    not the usual; its keys may be the trainer's own, if they change no result but by the batch.
+    ``models`` are those that a tier takes where ``model`` says ``auto``. ``loads_on_cpu``: are
+    there loader processes also where there is no GPU?
     """
 
     batch: str = "runner.batch"
@@ -65,7 +67,9 @@ class Knobs:
     cache: str | None = None
     workers: str | None = "runner.workers"
     prefetch: str | None = "runner.prefetch"
-    batches: Mapping[str, int] = field(default_factory=dict)
+    threads: str | None = None
+    evaluating: str | None = None
+    by_tier: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     model: str | None = None
     models: Mapping[str, str] = field(default_factory=dict)
     loads_on_cpu: bool = True
@@ -78,12 +82,19 @@ class Knobs:
     def of_evaluation(self) -> "Knobs":
         """What an evaluation has to give: its batch, down to one sample. Other images would be
         another evaluation, and it has no loader processes."""
-        return Knobs(batch=self.batch, accumulate=self.accumulate, workers=None, prefetch=None)
+        if self.evaluating is None:
+            return replace(self.of_batch, smallest=1)
+        return Knobs(self.evaluating, None, workers=None, prefetch=None)
+
+    @property
+    def of_batch(self) -> "Knobs":
+        """The batch of training, and nothing else."""
+        return Knobs(self.batch, self.accumulate, self.smallest, workers=None, prefetch=None)
 
     @property
     def keys(self) -> tuple[str, ...]:
         """All that may change."""
         size = self.size.key if self.size else None
         keys = (self.batch, self.accumulate, size, self.cache, self.workers, self.prefetch,
-                self.model)  # fmt: skip
-        return tuple(key for key in keys if key is not None)
+                self.threads, self.evaluating, self.model, *self.by_tier)  # fmt: skip
+        return tuple(dict.fromkeys(key for key in keys if key is not None))

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 Direction = Literal["maximize", "minimize"]
 RunStatus = Literal["running", "finished", "stopped", "pruned", "failed"]
+MemoryKind = Literal["device", "host"]
 
 
 class Record(BaseModel):
@@ -160,10 +161,21 @@ class PromotionDecision(Record):
     digests: dict[str, str] = {}
 
 
+class Costs(Record):
+    """What a training took; None is not known. ``trainable`` counts parameters, ``seconds`` are
+    those of an epoch (the median) without validation, ``memory`` is the most in bytes, of what
+    ``memory_of`` says (see ``events.CostsMeasured``)."""
+
+    trainable: int | None = None
+    seconds: float | None = None
+    memory: int | None = None
+    memory_of: MemoryKind | None = None
+
+
 class TrialRecord(Record):
     """One Optuna trial; ``run`` is the key of its run. ``params`` as suggested. ``finding`` is the
     rule and its title, if one ended it. ``values`` are those of all objectives if there are
-    several, at the same checkpoint; ``value`` is the first."""
+    several, at the same checkpoint; ``value`` is the first. ``costs`` are of its training."""
 
     number: int
     state: Literal["running", "complete", "pruned", "failed", "waiting"]
@@ -175,6 +187,7 @@ class TrialRecord(Record):
     ended: float | None = None
     note: str = ""
     finding: str = ""
+    costs: Costs = Costs()
 
 
 class StudyObjective(Record):

@@ -211,6 +211,8 @@ class TrainerSpec:
     ``exports`` are the formats that ``export`` writes, each with the packages that it needs;
     ``fast`` makes of a config (dotted keys) and a tier what a short first training changes;
     ``ready`` raises an AssayError for a file that a config lacks, before anything is loaded.
+    ``describe`` is ``module:function``, which says in tables (``description.Described``) what a
+    config comes to, for the report.
     """
 
     kind: str
@@ -232,3 +234,4 @@ class TrainerSpec:
     exports: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     fast: Callable[[Mapping[str, str], str], dict[str, object]] | None = None
     ready: Callable[[Any], None] | None = None
+    describe: str = ""

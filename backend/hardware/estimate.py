@@ -6,7 +6,7 @@ rest.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from backend.core.events import Setting
 from backend.core.knobs import Knobs
@@ -44,9 +44,8 @@ def capped(
     """The plan with a batch of which the estimate fits into ``free`` bytes, if there is one;
     an optimizer step keeps the plan's samples."""
     settings = {**requested, **planned}
-    only_batch = replace(knobs.of_evaluation, smallest=knobs.smallest)
     while not need.fits(int(str(settings[knobs.batch])), free):
-        rung = step_down(requested, settings, only_batch)
+        rung = step_down(requested, settings, knobs.of_batch)
         if rung is None:
             break
         settings |= {key: rung.settings[key] for key in (knobs.batch, knobs.accumulate) if key}

@@ -16,7 +16,7 @@ from backend.core.records import Record
 from backend.hardware.attempts import settings_of, with_floor
 from backend.hardware.ladder import step_down
 from backend.hardware.machine import Machine
-from backend.hardware.tiers import Choice, choose, scaled
+from backend.hardware.tiers import TIERS, Choice, choose, scaled
 
 
 class Plan(Record):
@@ -30,12 +30,14 @@ class Plan(Record):
 
 
 class Forecast(Record):
-    """``ladder`` are the steps down, in words, that a run takes if memory runs out again and
-    again, as many as ``hardware.max_attempts`` allows; ``gpu``: would it train on one?"""
+    """``tiers`` is what each tier asks for where the cores are enough. ``ladder`` are the steps
+    down, in words, that a run takes if memory runs out again and again, as many as
+    ``hardware.max_attempts`` allows; ``gpu``: would it train on one?"""
 
     choice: Choice
     gpu: bool
     plans: tuple[Plan, ...]
+    tiers: dict[str, dict[str, Setting]]
     ladder: tuple[str, ...]
 
 
@@ -54,15 +56,19 @@ def forecast(config: TrainConfig, knobs: Knobs, machine: Machine) -> Forecast:
     knobs = knobs.on(gpu)
     requested = settings_of(config, knobs)
     cores = max(machine.cores // _processes(config), 1)
-    tier = scaled(requested, knobs, choice.tier, cores, hardware.keep)
-    planned = {**requested, **(tier if hardware.auto_scale else {})}
+    asked = scaled(requested, knobs, choice.tier, cores, hardware.keep)
+    planned = {**requested, **(asked if hardware.auto_scale else {})}
     return Forecast(
         choice=choice,
         gpu=gpu,
         plans=tuple(
-            Plan(key=key, requested=value, tier=tier.get(key), planned=planned[key])
+            Plan(key=key, requested=value, tier=asked.get(key), planned=planned[key])
             for key, value in requested.items()
         ),
+        tiers={
+            name: scaled(requested, knobs, tier, None, hardware.keep)
+            for name, tier in TIERS.items()
+        },
         ladder=_ladder(planned, with_floor(knobs, hardware.smallest_size), hardware),
     )
 

@@ -47,7 +47,7 @@ def step_down(
 def _batch(requested: Settings, effective: Settings, knobs: Knobs) -> dict[str, Setting]:
     """The largest part of the batch, up to a half, of which the whole is a multiple: the
     optimizer's step then has the samples that it had, and an epoch as many steps."""
-    batch = _whole(effective[knobs.batch])
+    batch = whole(effective[knobs.batch])
     if knobs.accumulate is None:
         half = max(batch // 2, knobs.smallest)
         return {knobs.batch: half} if half < batch else {}
@@ -57,7 +57,7 @@ def _batch(requested: Settings, effective: Settings, knobs: Knobs) -> dict[str, 
     times = batch // parts[0]
     return {
         knobs.batch: parts[0],
-        knobs.accumulate: _whole(effective[knobs.accumulate]) * times,
+        knobs.accumulate: whole(effective[knobs.accumulate]) * times,
     }
 
 
@@ -78,10 +78,11 @@ def _cache(requested: Settings, effective: Settings, knobs: Knobs) -> dict[str, 
 def _workers(requested: Settings, effective: Settings, knobs: Knobs) -> dict[str, Setting]:
     if knobs.workers is None or not effective[knobs.workers]:
         return {}
-    return {knobs.workers: _whole(effective[knobs.workers]) // 2}
+    return {knobs.workers: whole(effective[knobs.workers]) // 2}
 
 
-def _whole(value: Setting) -> int:
+def whole(value: Setting) -> int:
+    """A setting that is a number."""
     assert isinstance(value, int)
     return value
 

@@ -94,6 +94,15 @@ def exhausted(memo: Memo, shortage: Shortage, end: str) -> TrainingError:
     )
 
 
+def _given(knobs: Knobs, phase: Phase) -> tuple[Knobs, ...]:
+    """What there is to give in a phase, in order."""
+    if phase == "evaluation":
+        return (knobs.of_evaluation,)
+    if phase == "val" and knobs.evaluating:
+        return knobs.of_evaluation, knobs
+    return (knobs,)
+
+
 def stepped_down(
     memo: Memo,
     requested: Mapping[str, Setting],
@@ -105,8 +114,9 @@ def stepped_down(
     """The memo of the next attempt. Raises TrainingError at the ladder's end."""
     phase, step = where
     planned = {**requested, **(memo.planned or {})}
-    given = knobs.of_evaluation if phase == "evaluation" else knobs
-    rung = step_down(planned, {**planned, **memo.overrides}, given, order)
+    effective = {**planned, **memo.overrides}
+    rungs = (step_down(planned, effective, given, order) for given in _given(knobs, phase))
+    rung = next((rung for rung in rungs if rung), None)
     if rung is None:
         raise exhausted(memo, shortage, "the run is as small as it may be")
     told = Recovered(

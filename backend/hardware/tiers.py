@@ -7,6 +7,7 @@ from backend.core.errors import ConfigError
 from backend.core.events import Setting
 from backend.core.knobs import Knobs
 from backend.core.records import Record
+from backend.hardware.ladder import whole
 from backend.hardware.machine import GIB, Gpu, Machine
 
 NOMINAL = 0.04
@@ -42,9 +43,11 @@ TIERS = {
         Tier(name="medium", lower=6, batch=16, size=640, workers=8, prefetch=2),
         Tier(name="high", lower=12, batch=32, size=640, workers=8, prefetch=4),
         Tier(name="workstation", lower=24, batch=64, size=800, workers=16, prefetch=4),
+        Tier(name="server", lower=48, batch=64, size=800, workers=16, prefetch=4),
     )
 }
-"""Up to 24 GiB is high, above it workstation; 6 and 12 belong to the tier above them."""
+"""Up to 24 GiB is high, above it workstation; the other bounds belong to the tier above them. A
+server asks for more only of a trainer that says so (``Knobs.by_tier``)."""
 
 
 class Choice(Record):
@@ -87,28 +90,44 @@ def scaled(
     requested: Mapping[str, Setting],
     knobs: Knobs,
     tier: Tier,
-    cores: int,
+    cores: int | None,
     keep: Sequence[str] = (),
 ) -> dict[str, Setting]:
     """The settings that a tier asks for, by config key: those that ``knobs`` has, but for
     ``keep``; and the model, where that is ``auto``.
 
-    ``cores`` are those of one training process: it has no more loader processes than others.
+    ``cores`` are those of one training process, None as many as the tier could use: it has no
+    more loader processes than others, and these no more threads in all.
     """
-    asked: dict[str, Setting] = {
-        knobs.batch: knobs.batches.get(tier.name, tier.batch),
+    usual: dict[str | None, int] = {
+        knobs.batch: tier.batch,
+        knobs.workers: tier.workers,
+        knobs.prefetch: tier.prefetch,
+        **{key: tiers[tier.name] for key, tiers in knobs.by_tier.items() if tier.name in tiers},
     }
-    if knobs.workers:
-        asked[knobs.workers] = min(tier.workers, max(cores - 1, 0))
-    if knobs.prefetch:
-        asked[knobs.prefetch] = tier.prefetch
-    if knobs.size:
+    asked: dict[str, Setting] = {
+        key: value for key, value in usual.items() if key is not None and key not in keep
+    }
+    if knobs.size and knobs.size.key not in keep:
         side = knobs.size.tiers.get(tier.name, tier.size)
         asked[knobs.size.key] = knobs.size.scaled(requested[knobs.size.key], side)
-    asked = {key: value for key, value in asked.items() if key not in keep}
     if knobs.model and requested[knobs.model] == AUTO:
         asked[knobs.model] = knobs.models[tier.name]
-    return asked
+    return asked if cores is None else asked | _within(cores, asked, requested, knobs)
+
+
+def _within(
+    cores: int, asked: Mapping[str, Setting], requested: Mapping[str, Setting], knobs: Knobs
+) -> dict[str, Setting]:
+    """The loader processes and their threads that so many cores serve."""
+    found: dict[str, Setting] = {}
+    workers, threads = knobs.workers, knobs.threads
+    if workers and workers in asked:
+        found[workers] = min(whole(asked[workers]), max(cores - 1, 0))
+    if threads and threads in asked:
+        loaders = whole({**requested, **found}[workers]) if workers else 0
+        found[threads] = min(whole(asked[threads]), max(cores // max(loaders, 1), 1))
+    return found
 
 
 def _by_memory(gpu: Gpu) -> Choice:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backend.core.errors import DataError
+from backend.core.wording import some
 from backend.datasets.split_names import own_name
 from backend.datasets.tracking import MotOptions, read_mot, split_folders
 from backend.datasets.tracking.mot_folder import CLASSES_FILE, SUFFIXES
 from backend.importers.reading import read_text
 from backend.scoring.tracking.classes import read_names
-from backend.scoring.tracking.motchallenge import some
 
 _CHANGE = re.compile(r"^\s*cd\s+[\"']?([^\s\"';&|]+)", re.MULTILINE)
 _DATA = Path("data/Dataset/mot")

@@ -3,18 +3,18 @@
 import csv
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from backend.core.errors import DataError
 from backend.importers.keys import Keys
 from backend.importers.reading import is_percent, modified, number, read_text, whole
+from backend.importers.settings import CHANGES, is_settings, read_settings
 from backend.importers.source import Asked, Found, Point
 
 EPOCHS = frozenset({"epoch", "epochs", "ep", "轮次", "轮", "轮数", "周期", "训练轮次"})
 STEPS = frozenset({"step", "steps", "iter", "iteration", "globalstep", "步数", "步", "迭代"})
-CHANGES = frozenset({"change", "delta", "diff", "difference", "变化", "差", "δ"})
 ONE_EPOCH = re.compile(
     r"(?:epoch|轮次|第)\s*(\d+)\s*(?:轮|期)?\s*(?:[(（].*[)）])?", re.IGNORECASE
 )
@@ -90,14 +90,20 @@ class Merged:
 def read(paths: Sequence[Path], columns: Columns, asked: Asked, growing: bool = False) -> Found:
     """The tables of one training; a folder stands for the .csv and .tsv files in it.
 
-    A table has a row per epoch, or a column per epoch (``Epoch 57``) and a row per metric. An
-    unfinished last line is left out if the file is ``growing``. Raises DataError.
+    A table has a row per epoch, or a column per epoch (``Epoch 57``) and a row per metric, or a
+    row per setting. An unfinished last line is left out if the file is ``growing``. Raises
+    DataError.
     """
     merged = Merged()
+    params: dict[str, object] = {}
     for path in _files(paths):
         grid = read_grid(path, growing)
         if _turned(grid, columns):
             _take_turned(grid, asked, merged)
+        elif is_settings(grid.header) and _column(grid, columns.epoch, EPOCHS) is None:
+            settings, notes = read_settings(path, grid.header, grid.rows)
+            _agree(path, params, settings)
+            merged.notes += notes
         else:
             _take(grid, columns, asked, merged)
     named = paths[0]
@@ -106,8 +112,19 @@ def read(paths: Sequence[Path], columns: Columns, asked: Asked, growing: bool = 
         paths=tuple(paths),
         name=named.stem,
         points=merged.points(),
+        params=params,
         notes=tuple(dict.fromkeys(merged.notes)),
     )
+
+
+def _agree(path: Path, params: dict[str, object], settings: Mapping[str, str]) -> None:
+    """Add a file's settings. Raises DataError if another file says something else."""
+    for name, value in settings.items():
+        if params.setdefault(name, value) != value:
+            raise DataError(
+                f"{path}: '{name}' is '{value}', and '{params[name]}' in another table; correct "
+                "one of them"
+            )
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:

@@ -14,6 +14,7 @@ from backend.core.events import CheckpointRemoved, CheckpointSaved
 from backend.core.records import Checkpoint, Direction, Record
 from backend.core.trainer import Emit
 from backend.nn.finetune.weights import read_facts, save_weights
+from backend.runner.states import share
 
 FOLDER = "checkpoints"
 
@@ -87,17 +88,7 @@ class Keeper:
         digest = save_weights(path, weights, {**facts, **strict, "wanted": wanted})
         rank = self._rank(measured.metrics)
         self._kept.append(Kept(path, digest, measured.step, rank, wanted))
-        best = self.best
-        checkpoint = Checkpoint(
-            path=self.relative(path),
-            sha256=digest,
-            step=measured.step,
-            epoch=measured.epoch,
-            metrics=measured.metrics,
-        )
-        self._emit(
-            CheckpointSaved(checkpoint=checkpoint, best=best is not None and best.path == path)
-        )
+        self._tell(measured)
 
     def prune(self) -> None:
         """Delete what better or later ones supersede."""
@@ -111,17 +102,51 @@ class Keeper:
         Later is also what it saved before its first state. Raises CheckpointError.
         """
         for path in sorted((self._work_dir / FOLDER).glob("step-*.safetensors")):
-            facts = read_facts(path)
-            measured = Measured.model_validate({k: facts[k] for k in Measured.model_fields})
-            rank = self._rank(measured.metrics)
-            kept = Kept(path, sha256(path), measured.step, rank, bool(facts["wanted"]))
-            self._kept.append(kept)
+            self._take(path)
         self._remove(lambda kept: kept.step > step)
         self.prune()
+
+    def take_over(self, start: Path) -> None:
+        """Make those in the folder ``start``, of the run that this one continues, its own, and
+        tell of them. Raises CheckpointError and OSError."""
+        folder = self._work_dir / FOLDER
+        folder.mkdir(exist_ok=True)
+        for source in sorted(start.glob("step-*.safetensors")):
+            path = folder / source.name
+            if path in {kept.path for kept in self._kept}:  # of an attempt that was interrupted
+                continue
+            share(source.with_suffix(".json"), path.with_suffix(".json"))
+            share(source, path)
+            self._tell(self._take(path))
+
+    @property
+    def files(self) -> list[Path]:
+        """What an exact continuation needs of them: the best and the last, with their facts."""
+        needed = dict.fromkeys(kept.path for kept in (self.chosen, *self._kept[-1:]) if kept)
+        return [file for path in needed for file in (path, path.with_suffix(".json"))]
 
     def relative(self, path: Path) -> str:
         """As events name it."""
         return path.relative_to(self._work_dir).as_posix()
+
+    def _take(self, path: Path) -> Measured:
+        facts = read_facts(path)
+        measured = Measured.model_validate({k: facts[k] for k in Measured.model_fields})
+        rank, wanted = self._rank(measured.metrics), bool(facts["wanted"])
+        self._kept.append(Kept(path, sha256(path), measured.step, rank, wanted))
+        return measured
+
+    def _tell(self, measured: Measured) -> None:
+        """Of the checkpoint that was added last."""
+        added, best = self._kept[-1], self.best
+        checkpoint = Checkpoint(
+            path=self.relative(added.path),
+            sha256=added.sha256,
+            step=measured.step,
+            epoch=measured.epoch,
+            metrics=measured.metrics,
+        )
+        self._emit(CheckpointSaved(checkpoint=checkpoint, best=best is added))
 
     def _rank(self, metrics: Mapping[str, float]) -> tuple[float, float] | None:
         score, tie = metrics.get(self._headline), metrics.get(self._tie, math.inf)

@@ -90,6 +90,17 @@ class CheckpointConfig(Section):
     resume_interval: float = Field(
         1, gt=0, le=1, description="Write what a killed run needs to go on every n epochs."
     )
+    keep_states: bool = Field(
+        False,
+        description="Keep that with those of 'interval' at an epoch's end: a new run can "
+        "begin there. As large as weights, average and optimizer together.",
+    )
+
+    @model_validator(mode="after")
+    def _states_are_kept_with_checkpoints(self) -> Self:
+        if self.keep_states and not self.interval:
+            raise ValueError("'keep_states' is for 'interval' above 0, which it needs")
+        return self
 
 
 class RunnerConfig(Section):

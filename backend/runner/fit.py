@@ -28,18 +28,20 @@ from backend.runner.distributed import joined, world_size
 from backend.runner.hooks import BorderHook, StepHook
 from backend.runner.loop import TrainLoop
 from backend.runner.observing import Observing
-from backend.runner.progress import check_same, identity, read_progress, write_finished
+from backend.runner.progress import check_same, identity, read_progress, read_start, write_finished
 from backend.runner.quiet import QuietRunner
 from backend.runner.recorder import Recorder
 from backend.runner.seeds import repeatable
 from backend.runner.session import Session
+from backend.runner.states import START
 from backend.runner.training import Point, Training
 
 
 def fit(
     training: Training, emit: Emit, stop: StopSignal, work_dir: Path, part: Part = ALONE
 ) -> TrainOutcome:
-    """Train, or continue what was interrupted in this work directory.
+    """Train, from another run's state if this one begins with that, or continue what was
+    interrupted in this work directory.
 
     Under torchrun each process calls this; the first one speaks, validates and writes. Raises
     ConfigError or CheckpointError before anything is trained, and TrainingError for a finished
@@ -55,11 +57,13 @@ def fit(
         noticing(where),
     ):
         torch.set_num_threads(training.runner.threads)
-        state = read_progress(work_dir)
+        interrupted = read_progress(work_dir)
+        state = interrupted or read_start(work_dir)
         now = identity(training, ranks.size, part.requested)
-        notes = check_same(work_dir, state, now) if state else ()
+        notes = check_same(work_dir, state, now, training.may_change) if state else ()
         session = Session(training, work_dir, device, ranks, where, now)
         session.warnings += (*training.notes, *notes)
+        session.new = interrupted is None
         return _fit(session, state, part, emit if ranks.first else _silent, stop)
 
 
@@ -80,7 +84,9 @@ def _fit(
         emit(event)
     if ranks.first:
         keeper.find(session.step)
-    _look_at_data(training, emit, new=ranks.first and not state)
+        if session.new and state:
+            keeper.take_over(work_dir / START)
+    _look_at_data(training, emit, new=ranks.first and session.new)
     asked = _run(session, before, emit, stop, keeper)
     emit(_report(session, "verified", before))
     best = keeper.relative(keeper.chosen.path) if keeper.chosen else None
@@ -106,6 +112,8 @@ def _run(
     border = BorderHook(session, recorder, keeper, stop)
     loop = TrainLoop(session, recorder)
     QuietRunner(session, loop, [StepHook(session, recorder), border]).train()
+    if took := session.costs.told(session.step):
+        emit(took)
     return border.asked
 
 
@@ -135,8 +143,9 @@ def _opening(session: Session, part: Part, before: Snapshot, resumed: bool) -> I
     for note in session.warnings:
         yield Noted(level="warning", message=note)
     yield from training.files
-    if training.measured and not resumed:
-        yield MetricsLogged(step=0, epoch=1, metrics=dict(training.measured))
+    if training.measured and session.new:
+        epoch = session.length.epoch(session.step + 1)
+        yield MetricsLogged(step=session.step, epoch=epoch, metrics=dict(training.measured))
     yield _report(session, "declared", before)
 
 

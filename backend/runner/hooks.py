@@ -64,13 +64,18 @@ class BorderHook(Hook):
         if border or wanted or step == 1 or step % config.log_interval == 0:
             measured = self._log(validates)
         if resumable:
+            session.costs.pause()
             self._ask(measured)
+        if due(step, 1):
+            session.costs.end(session.point.epoch)
         if session.ranks.first and (validates or wanted or self.asked):
             self._checkpoint(measured, wanted)
         if resumable:
             self._recorder.settle()
-            session.save()
+            keeps = wanted and config.checkpoints.keep_states and due(step, 1)
+            session.save(self._keeper.files if keeps else None)
             self._keeper.prune()
+        session.costs.go_on()
         runner.train_loop.stop_training = bool(self.asked or session.ended)
 
     def _log(self, validates: bool) -> dict[str, float]:
@@ -79,6 +84,7 @@ class BorderHook(Hook):
         losses = self._recorder.settle()
         validated = Validated({})
         if validates and ranks.first:
+            self._session.costs.pause()
             validated = self._recorder.validate(losses)
         self._recorder.log(losses, validated)
         return ranks.agree(dict(validated.metrics)) if validates else {}

@@ -64,6 +64,7 @@ class TrainLoop(BaseLoop):
         session = self._session
         done = session.step % session.length.steps_per_epoch
         epoch = session.length.epoch(session.step + 1)
+        session.costs.begin(whole=done == 0)
         self._runner.call_hook("before_train_epoch")
         batches = session.stream.iterate(epoch, done, session.device)
         for window in session.stream.windows[done:]:

@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import backend.nn.hermetic  # noqa: F401 (mmengine imports transformers)
+
 CACHE = "XDG_CACHE_HOME"
 
 

@@ -82,6 +82,13 @@ def recompute(model: nn.Module, patterns: Sequence[str]) -> None:
 
     Raises ConfigError for a pattern that names no module.
     """
+    for module in outermost(model, patterns):
+        _wrap(module)
+
+
+def outermost(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
+    """The modules that ``runner.checkpointing`` names, none inside of another. Raises ConfigError
+    for a pattern that names none."""
     modules = {name: module for name, module in model.named_modules() if name}
     chosen: set[str] = set()
     for pattern in patterns:
@@ -89,9 +96,11 @@ def recompute(model: nn.Module, patterns: Sequence[str]) -> None:
         if not found:
             raise ConfigError(f"runner.checkpointing: no module is called '{pattern}'")
         chosen |= found
-    for name in chosen:
-        if not any(name.startswith(f"{outer}.") for outer in chosen):
-            _wrap(modules[name])
+    return [
+        modules[name]
+        for name in modules
+        if name in chosen and not any(name.startswith(f"{outer}.") for outer in chosen)
+    ]
 
 
 def _wrap(module: nn.Module) -> None:

@@ -6,6 +6,7 @@ to the bit.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from backend.config.schema import TrainConfig
 from backend.core.errors import ConfigError
 from backend.nn.finetune.resuming import check_config, read_resumable
 from backend.nn.finetune.weights import save_state
+from backend.runner.states import START, STATE, keep, share
 from backend.runner.training import Training
 
 VERSION = 2
@@ -50,12 +52,18 @@ def read_progress(work_dir: Path) -> dict[str, Any] | None:
     return read_resumable(state_path(work_dir), work_dir, VERSION, "step")
 
 
-def check_same(work_dir: Path, state: dict[str, Any], now: dict[str, object]) -> tuple[str, ...]:
-    """Refuse to continue a run as another one; return what a person should know.
+def check_same(
+    work_dir: Path,
+    state: dict[str, Any],
+    now: dict[str, object],
+    may_change: tuple[str, ...] = (),
+) -> tuple[str, ...]:
+    """Refuse to continue a run as another one; return what a person should know. ``may_change``
+    are further config keys that change no result.
 
     Raises ConfigError naming what differs.
     """
-    check_config(work_dir, str(state["config"]), str(now["config"]), MAY_CHANGE)
+    check_config(work_dir, str(state["config"]), str(now["config"]), (*MAY_CHANGE, *may_change))
     if state["processes"] != now["processes"]:
         raise ConfigError(
             f"{work_dir}: the interrupted run had {state['processes']} processes, now there are "
@@ -71,11 +79,26 @@ def check_same(work_dir: Path, state: dict[str, Any], now: dict[str, object]) ->
     return ()
 
 
-def write_progress(work_dir: Path, state: dict[str, object]) -> None:
-    """The whole file or none of it. Raises OSError."""
+def read_start(work_dir: Path) -> dict[str, Any] | None:
+    """The state of another run with which this one begins, or None if it begins with none.
+
+    Raises CheckpointError for a damaged state.
+    """
+    return read_resumable(work_dir / START / STATE, work_dir, VERSION, "step")
+
+
+def write_progress(
+    work_dir: Path, state: dict[str, object], kept: tuple[int, Sequence[Path]] | None = None
+) -> None:
+    """The whole file or none of it; ``kept`` is an epoch whose state stays, and the checkpoints
+    that belong to it. Raises OSError."""
     path = state_path(work_dir)
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_state(path, {"version": VERSION, "finished": False, **state})
+    whole = {"version": VERSION, "finished": False, **state}
+    if kept is None:
+        save_state(path, whole)
+    else:
+        share(keep(work_dir, *kept, lambda place: save_state(place, whole)), path)
 
 
 def write_finished(work_dir: Path, step: int) -> None:

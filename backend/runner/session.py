@@ -1,6 +1,6 @@
 """All that moves in one training, and how it is put down and taken up."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import nn
 from backend.core.errors import CheckpointError
 from backend.hardware.attempts import Where
 from backend.nn.finetune.freezing import statistics
+from backend.nn.observing.costs import CostMeter
 from backend.runner.data import Stream
 from backend.runner.distributed import Ranks
 from backend.runner.ema import Ema
@@ -28,7 +29,8 @@ class Session:
     """The parts of a training, built but for the Runner.
 
     ``step`` counts the optimizer steps done; ``ended`` is why it ended early, if it did;
-    ``waited`` the validations since the best one. ``identity`` tells this run from others, and
+    ``waited`` the validations since the best one; ``new``: does it begin, if with another run's
+    state, or does it go on after an interruption? ``identity`` tells this run from others, and
     ``where`` follows it. ``frozen`` are all parameters that do not
     train, ``always`` those of them that came frozen with the model. Raises ConfigError.
     """
@@ -66,9 +68,11 @@ class Session:
         self.trained = self._trainable()
         self.where = where
         self.identity = identity
+        self.new = True
         self.step = 0
         self.ended = ""
         self.waited = 0
+        self.costs = CostMeter(device)
         self.sums: dict[str, tuple[float, int]] = {}
 
     @property
@@ -92,8 +96,9 @@ class Session:
         """Is there nothing left to train?"""
         return bool(self.ended) or self.step >= self.length.steps
 
-    def save(self) -> None:
-        """Write what an exact continuation needs. Raises OSError."""
+    def save(self, kept: Sequence[Path] | None = None) -> None:
+        """Write what an exact continuation needs; so that it stays, with the checkpoints ``kept``,
+        if there are some. Raises OSError."""
         if not self.ranks.first:
             return
         state: dict[str, object] = {
@@ -108,7 +113,7 @@ class Session:
         }
         if self.ema:
             state |= {"ema": self.ema.module.state_dict(), "updates": self.ema.updates}
-        write_progress(self.work_dir, state)
+        write_progress(self.work_dir, state, None if kept is None else (self.point.epoch, kept))
 
     def restore(self, state: dict[str, Any]) -> None:
         """Stand where the state was written. Raises CheckpointError if it does not fit."""

@@ -127,7 +127,8 @@ class Training:
     people, told as the events that it returns, and raises TrainingError if one fails.
 
     ``tie`` is a metric key, the lower the better, that decides between checkpoints of the same
-    headline value.
+    headline value. ``may_change`` are config keys of the trainer's own (sections end in a dot)
+    that change no result, so that a continued run may have others.
     """
 
     spec: TrainerSpec
@@ -154,3 +155,4 @@ class Training:
     refuse: Callable[[], None] | None = None
     files: tuple[FileSaved, ...] = ()
     prove: Callable[[Mapping[str, nn.Module], Path], tuple[Event, ...]] | None = None
+    may_change: tuple[str, ...] = ()

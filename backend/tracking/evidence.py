@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pydantic import TypeAdapter
 
 from backend.core.events import (
+    CostsMeasured,
     DataSurveyed,
     Evaluated,
     Event,
@@ -34,6 +35,7 @@ EVIDENCE = (
     | InputProbed
     | NonfiniteSeen
     | Recovered
+    | CostsMeasured
     | Evaluated
     | RunFinished
 )

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from backend.core.costs import costs_of
 from backend.core.errors import StoreError
-from backend.core.events import GpuSample, HardwareSampled, Setting
+from backend.core.events import CostsMeasured, GpuSample, HardwareSampled, Setting
 from backend.hardware.recovery import read_memo
 from backend.tracking import names
 
@@ -36,6 +37,16 @@ def _gpu(gpu: GpuSample) -> Iterator[tuple[str, float | None]]:
 def _memory(name: str, used: int | None, total: int | None) -> dict[str, float | None]:
     share = 100 * used / total if used is not None and total else None
     return {f"{name}_megabytes": _megabytes(used), f"{name}_percentage": share}
+
+
+def taken(event: CostsMeasured) -> dict[str, float]:
+    """The metrics of what a training took, apart from what the machine looked like."""
+    seconds = costs_of([event]).seconds
+    found = {
+        "train_seconds_per_epoch": seconds,
+        f"{event.memory_of}_peak_memory_megabytes": _megabytes(event.memory),
+    }
+    return {names.SYSTEM + name: value for name, value in found.items() if value is not None}
 
 
 def _megabytes(size: int | None) -> float | None:

@@ -26,6 +26,7 @@ from backend.core.events import (
     UNFINISHED,
     CheckpointRemoved,
     CheckpointSaved,
+    CostsMeasured,
     Diagnosed,
     Envelope,
     Evaluated,
@@ -47,7 +48,7 @@ from backend.tracking import names
 from backend.tracking.artifacts import put_file, put_text
 from backend.tracking.client import slug
 from backend.tracking.evidence import EvidenceLog
-from backend.tracking.hardware import in_force, planned, sampled
+from backend.tracking.hardware import in_force, planned, sampled, taken
 
 Call = Callable[[], object]
 
@@ -95,6 +96,8 @@ class Projection:
         match envelope.event:
             case MetricsLogged() as event:
                 self._rows += _rows(event.metrics, envelope.time, event.step)
+            case CostsMeasured() as event:
+                self._rows += _rows(taken(event), envelope.time, event.step)
             case Noted() as event:
                 self._note(event.level, event.message)
             case RunFinished() as event:

@@ -176,6 +176,65 @@
     }, 300);
   }
 
+  /* --- the timeline of Compare -------------------------------------------- */
+  const SURROUNDINGS = 4; // an action is shown with so many of its lengths around it
+
+  function timelineChart() {
+    return document.querySelector("#actions-chart .js-plotly-plot");
+  }
+
+  /* Show this stretch of the video; its first moment in the player. */
+  function seek(start, end) {
+    const chart = timelineChart();
+    const around = Math.max(8, SURROUNDINGS * (end - start));
+    if (chart) {
+      const axis = chart._fullLayout.xaxis;
+      const low = Math.max(0, start - around);
+      const high = Math.min(axis.maxallowed, end + around);
+      window.Plotly.relayout(chart, { "xaxis.range": [low, high] });
+    }
+    seekFilm(start);
+  }
+
+  const player = () => document.getElementById("actions-player");
+  const playable = () => player() && !player().hidden;
+
+  function seekFilm(seconds) {
+    if (playable()) player().currentTime = seconds;
+    else if (player()) window.dash_clientside.set_props("actions-moment", { value: seconds });
+  }
+
+  /* A line at the moment that is shown. */
+  function markMoment(at) {
+    const chart = timelineChart();
+    if (!chart || !window.Plotly || !chart.layout) return;
+    const lanes = (chart.layout.shapes || []).filter((shape) => shape.name !== "now");
+    const now = { type: "line", name: "now", yref: "paper", y0: 0, y1: 1, x0: at, x1: at,
+      line: { color: "#e03131", width: 1.5 } };
+    window.Plotly.relayout(chart, { shapes: [...lanes, now] });
+  }
+
+  /* These events of a video do not rise, but they can be caught on their way down. */
+  for (const name of ["timeupdate", "seeked"])
+    document.addEventListener(name, (event) => {
+      if (event.target === player()) markMoment(event.target.currentTime);
+    }, true);
+  document.addEventListener("error", (event) => {
+    if (!event.target || event.target !== player()) return;
+    event.target.hidden = true;
+    event.target.parentElement.querySelector(".actions-stills").hidden = false;
+    const at = document.querySelector("#actions-moment [role=slider]");
+    window.dash_clientside.set_props("actions-moment", { value: at ? Number(at.ariaValueNow) : 0 });
+  }, true);
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest && event.target.closest("[data-seek]");
+    if (!button) return;
+    const [start, end] = button.dataset.seek.split(",").map(Number);
+    seek(start, end);
+    const chart = document.getElementById("actions-chart");
+    if (chart) chart.scrollIntoView({ block: "nearest" });
+  });
+
   window.dash_clientside = window.dash_clientside || {};
   window.dash_clientside.assay = {
     boot: () => document.documentElement.getAttribute("data-mantine-color-scheme") || "light",
@@ -370,6 +429,25 @@
     frameOn: () => moveFrame(1, film.only),
     frameNext: () => moveFrame(1, true),
 
+    /* --- actions of two detectors ---------------------------------------- */
+    pickActions(video, tiou, label, best, score) {
+      if (!video || !tiou || !window.location.pathname.startsWith("/compare")) return;
+      go({ sequence: video, tiou, label, score: best ? null : score });
+    },
+
+    /* Only where the player gave up: its error comes after this was asked for first. */
+    showStill(at, stills) {
+      if (!stills || !player() || playable()) return Array(3).fill(nothing());
+      markMoment(at);
+      const text = at.toFixed(1) + " s";
+      return [stills.url + at, stills.video + " at " + text, text];
+    },
+
+    clickAction(click) {
+      const point = click && click.points[0];
+      if (point && point.customdata) seekFilm(point.customdata[0]);
+    },
+
     /* --- experts -------------------------------------------------------- */
     deriveExperts: (search, ...known) =>
       partsOf(
@@ -447,7 +525,7 @@
     /* The first thing in the data of a point is its run. */
     openTrial() {
       const { triggered_id: id, triggered } = window.dash_clientside.callback_context;
-      const click = id && id.name.startsWith("pareto ") && triggered[0].value;
+      const click = id && /^(pareto|cost-\w+) /.test(id.name) && triggered[0].value;
       const run = click && click.points[0].customdata && click.points[0].customdata[0];
       if (run) go({ runs: [run], comparison: null }, "/compare");
     },

@@ -6,7 +6,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
-from backend.catalog import Catalog
+from backend.catalog import CATALOG, Catalog
 from backend.core.comparisons import Comparison
 from backend.core.records import Checkpoint, Run
 from dashboard.components.cards import (
@@ -143,7 +143,7 @@ def _paired_cell(run: Run, scope: Scope, view: View, comparisons: Sequence[Compa
         return html.Span(
             [
                 html.Span("no paired comparison yet", className="dim"),
-                command(f"assay compare {scope.baseline.key} {run.key}"),
+                command(compare_command((scope.baseline.key, run.key), run.trainer)),
             ],
             className="no-pair",
         )
@@ -154,6 +154,13 @@ def _paired_cell(run: Run, scope: Scope, view: View, comparisons: Sequence[Compa
         ],
         className="command",
     )
+
+
+def compare_command(sides: Sequence[str], trainer: str, catalog: Catalog = CATALOG) -> str:
+    """What to type to compare these. Sets for temporal detection have no holdout of their own."""
+    spec = catalog.get(trainer)
+    split = " --split val" if spec is not None and spec.task == "temporal" else ""
+    return f"assay compare {' '.join(sides)}{split}"
 
 
 def parameter_table(scope: Scope, view: View) -> Any:

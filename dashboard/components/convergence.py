@@ -27,6 +27,8 @@ from dashboard.view import View
 
 _TITLES = {
     "headline": ("Headline metric", "What ranks the checkpoints."),
+    "tiou": ("mAP by temporal IoU", "Of the run in focus, from the easiest threshold (blue) to "
+             "the strictest (orange)."),
     "gap": ("Gap of validation to training", "The dashed level is the gap that a baseline has "
             "between the two splits: what their labels alone explain is no overfitting."),
     "norm": ("Gradients by part", "L2 norm, from the input of the network (blue) to its output "
@@ -66,7 +68,7 @@ def course_charts(drawn: Figures, runs: Sequence[Run]) -> list[Any]:
         id_ = graph_id(ids.COURSES, "course", *runs)
         head = graph(id_, drawn["course"], f"loss {runs[0].name}")
     parts = [name for name in drawn if name.startswith("loss/")]
-    names = [name for name in ("headline", *parts, "gap") if name in drawn]
+    names = [name for name in ("headline", "tiou", *parts, "gap") if name in drawn]
     return [head, _cards(names, drawn, runs)]
 
 

@@ -18,6 +18,7 @@ from dashboard import ids
 from dashboard.components.cards import facts, panel, state_link, verdict_badge
 from dashboard.components.gains import changes, family, gallery, units
 from dashboard.components.graph import graph
+from dashboard.components.temporal import temporal
 from dashboard.components.tracking import tracking
 from dashboard.figures.comparison import forest, telling, weights
 from dashboard.formatting import count, gained, measured, moment, number
@@ -77,8 +78,9 @@ def evidence(comparison: Comparison, rivals: Sequence[Comparison], view: View, s
         note=_class_note(comparison.target.per_class, per_class),
     )
     target = comparison.target
-    wide = [family(comparison.family), tracking(comparison), units(target), gallery(target),
-            changes(comparison), _weights(comparison, scheme)]  # fmt: skip
+    wide = [family(comparison.family), tracking(comparison), temporal(comparison, view),
+            units(target), gallery(target), changes(comparison),
+            _weights(comparison, scheme)]  # fmt: skip
     parts = [
         html.Div([metrics, _forgetting(comparison, scheme)], className="stack"),
         html.Div([classes, _errors(comparison, scheme)], className="stack"),

@@ -16,7 +16,7 @@ from dashboard.curves import Line
 from dashboard.figures.judging import Steps, levels_in, log_axis, steps_in, words_over
 from dashboard.figures.theme import Scheme, template
 from dashboard.formatting import number
-from dashboard.palette import GREY
+from dashboard.palette import DASHES, GREY
 
 HEIGHT, SMALL = 260, 220
 MARKERS = 40  # points of a line up to which each is marked
@@ -145,6 +145,23 @@ def network(
     figure.update_yaxes(title={"text": title})
     log_axis(figure)
     return figure
+
+
+def thresholds(
+    lines: Sequence[tuple[str, Sequence[int], Sequence[float]]], title: str, at: Steps, how: Drawn
+) -> go.Figure:
+    """A metric at several thresholds, a line each, from the easiest to the strictest."""
+    figure = go.Figure(layout=_layout(how) | {"showlegend": True, "margin": {"t": 34}})
+    for place, ((name, steps, values), color) in enumerate(
+        zip(lines, depth_colors(len(lines)), strict=True)
+    ):
+        figure.add_scatter(
+            x=list(steps), y=list(values), name=name, mode=_mode(len(steps)),
+            line={"color": color, "width": 1.7, "dash": DASHES[place % len(DASHES)]},
+            marker={"size": 4.5}, hovertemplate="%{y:.4~f}",
+        )  # fmt: skip
+    steps_in(figure, at)
+    return figure.update_yaxes(title={"text": title}, rangemode="tozero", nticks=6)
 
 
 def depth_colors(count: int) -> list[str]:

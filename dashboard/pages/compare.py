@@ -19,9 +19,11 @@ from backend.catalog import Catalog
 from backend.core.comparisons import Comparison
 from backend.core.store import RunStore
 from dashboard import ids
+from dashboard.components import checkpoints
 from dashboard.components.browser import HIDDEN, browser
 from dashboard.components.cards import command, loading, page_head, panel, state_link
 from dashboard.components.comparing import (
+    compare_command,
     legend,
     metric_table,
     nothing_selected,
@@ -30,6 +32,8 @@ from dashboard.components.comparing import (
 from dashboard.components.evidence import banner, evidence
 from dashboard.formatting import count
 from dashboard.pages.compare_charts import NO_RUNS, register_charts
+from dashboard.pages.compare_checkpoints import register_checkpoints
+from dashboard.pages.compare_temporal import register_temporal
 from dashboard.pages.compare_tracking import register_tracking
 from dashboard.scope import (
     MOST_CHARTS,
@@ -62,6 +66,7 @@ class ComparePage:
             html.Div(id=ids.COMPARE_VERDICT),
             panel("Metrics", html.Div(loading(1), id=ids.COMPARE_TABLE), aside=_values(view)),
             _curves(view),
+            checkpoints.frame(),
             html.Div(id=ids.COMPARE_EVIDENCE, className="anchor"),
             panel("Parameters", html.Div(loading(1), id=ids.COMPARE_PARAMS), aside=_diff(view)),
         ]
@@ -93,6 +98,8 @@ class ComparePage:
         )(partial(frame, store))
         register_charts(app, store, catalog)
         register_tracking(app, store)
+        register_temporal(app, store)
+        register_checkpoints(app, store, catalog)
         app.callback(
             Output(ids.COMPARE_TABLE, "children"),
             Output(ids.COMPARE_PARAMS, "children"),
@@ -166,7 +173,8 @@ def verdict(store: RunStore, news: dict[str, Any], scheme: str, search: str) -> 
         return banner(rivals[0]), evidence(rivals[0], rivals, view, scheme)
     if scope.baseline is None or not scope.others:
         return None, None
-    text = f"assay compare {scope.baseline.key} {scope.others[0].key}"
+    other = scope.others[0]
+    text = compare_command((scope.baseline.key, other.key), other.trainer)
     return None, panel(
         "Old versus new",
         dmc.Text("No paired comparison of these runs is stored yet. Curves alone do not say "

@@ -29,6 +29,7 @@ from dashboard.pages import expert_charts
 from dashboard.pages.convergence_data import Subject
 from dashboard.view import View
 
+_AT_TIOU = "val/mAP_"
 MOST_SHOWN = 4  # curves of a finding
 
 
@@ -39,6 +40,7 @@ def course_figures(subject: Subject, view: View, scheme: str) -> Figures:
     warm = told.plan.warmup_steps if told.plan else 0
     at = Steps(warm, finding_steps(subject.diagnosis))
     found = _losses(subject, at, how) | _headline(subject, at, how) | _gap(subject, at, how)
+    found |= _thresholds(subject, at, how)
     found |= _network(subject, at, how) | _clipping(subject, at, how)
     return found | _predicted(subject, how) | _tracked(subject, how)
 
@@ -86,6 +88,18 @@ def _headline(subject: Subject, at: Steps, how: Drawn) -> Figures:
     }
     straight = Drawn(how.scheme, how.revision)
     return {"headline": figures.curve(tracks, levels, metric, at, straight)}
+
+
+def _thresholds(subject: Subject, at: Steps, how: Drawn) -> Figures:
+    """The mAP of the run in focus at each temporal IoU, where there are several."""
+    curves = subject.curves[subject.focus.key]
+    lines = [
+        (f"tIoU {name.removeprefix(_AT_TIOU)}", curve.steps.tolist(), curve.values.tolist())
+        for name, curve in sorted(curves.items())
+        if name.startswith(_AT_TIOU)
+    ]
+    straight = Drawn(how.scheme, how.revision)
+    return {"tiou": figures.thresholds(lines, "mAP", at, straight)} if len(lines) > 1 else {}
 
 
 def _network(subject: Subject, at: Steps, how: Drawn) -> Figures:

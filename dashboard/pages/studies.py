@@ -19,6 +19,7 @@ from dash import (
     no_update,
 )
 
+from backend.analysis.costs import NOTE, Cost, known_costs
 from backend.catalog import Catalog
 from backend.core.records import StudyRecord
 from backend.core.store import RunStore
@@ -36,15 +37,18 @@ from dashboard.components.cards import (
 )
 from dashboard.components.front import absent, front_panel
 from dashboard.components.graph import graph
-from dashboard.components.grid import number_column, table, text_column
+from dashboard.components.grid import table
 from dashboard.figures import studies as figures
-from dashboard.figures.front import pareto
+from dashboard.figures.front import pareto, priced
+from dashboard.figures.theme import Scheme
 from dashboard.formatting import number
 from dashboard.scope import is_news
-from dashboard.tables import trial_rows
-from dashboard.trials import best_trial, complete, parameter_names, roles, states, text_of
+from dashboard.trial_table import columns, trial_rows
+from dashboard.trials import best_trial, complete, roles, states, text_of
 from dashboard.view import View
 
+COST = "cost-"
+COST_NOTE = "The line is the most that was reached for a cost, one run each; click to open it."
 FRONT_NOTE = "The line is the front, faint trials are dominated. Click one to open its run."
 
 
@@ -240,6 +244,7 @@ def plots(study: StudyRecord) -> dict[str, tuple[str, Callable[..., go.Figure], 
     if not study.objectives:
         return {
             "history": history, "rate": rate, "parallel": parallel, "importance": importance,
+            **costs(study),
         }  # fmt: skip
     return {
         "pareto": ("All trials", pareto, none),
@@ -249,10 +254,27 @@ def plots(study: StudyRecord) -> dict[str, tuple[str, Callable[..., go.Figure], 
     }
 
 
+def costs(study: StudyRecord) -> dict[str, tuple[str, Callable[..., go.Figure], str]]:
+    """The same of each cost in which completed trials differ."""
+    done = complete(study)
+    found: dict[str, tuple[str, Callable[..., go.Figure], str]] = {}
+    for cost in known_costs(study):
+        if len({cost.of(trial) for trial in done} - {None}) > 1:
+            make = partial(_priced, cost)
+            found[f"{COST}{cost.key}"] = (f"{study.metric} by {cost.title}", make, "")
+    return found
+
+
+def _priced(cost: Cost, study: StudyRecord, scheme: Scheme) -> go.Figure:
+    return priced(study, cost, scheme)
+
+
 def charts(study: StudyRecord, drawn: Mapping[str, go.Figure]) -> Any:
-    """The four views of a study, two in a row."""
-    cards = []
-    for name, (title, _, reason) in plots(study).items():
+    """The four views of a study, two in a row, and what its values cost."""
+    cards, shown = [], plots(study)
+    for name, (title, _, reason) in shown.items():
+        if name.startswith(COST):
+            continue
         body = dmc.Text(reason, c="dimmed", size="sm", py="xl", ta="center")
         if name in drawn:
             id_ = ids.graph(ids.STUDY, f"{name} {study.name}")
@@ -263,6 +285,14 @@ def charts(study: StudyRecord, drawn: Mapping[str, go.Figure]) -> Any:
     shapes = ["two-columns", "two-columns uneven"]
     shapes = shapes[::-1] if study.objectives else shapes
     rows = [html.Div(cards[2 * i : 2 * i + 2], className=shape) for i, shape in enumerate(shapes)]
+    prices = [
+        graph(ids.graph(ids.STUDY, f"{name} {study.name}"), drawn[name],
+              f"{shown[name][0]} of {study.name}")
+        for name in drawn if name.startswith(COST)
+    ]  # fmt: skip
+    if prices:
+        rows.append(panel("What more buys", html.Div(prices, className="charts sides"),
+                          note=f"{COST_NOTE} {NOTE}"))  # fmt: skip
     return html.Div(rows, className="stack")
 
 
@@ -286,32 +316,3 @@ def best_card(study: StudyRecord) -> Any:
     ]
     link = state_link("Open its run", "/compare", View(), "button-link quiet", runs=(best.run,))
     return dmc.Paper([facts(items), link if best.run else None], className="panel banner best")
-
-
-def columns(study: StudyRecord) -> list[dict[str, Any]]:
-    """Columns of the trial table: what is common to all trials, then the study's parameters."""
-    fixed = [
-        number_column("number", "Trial", 76, pinned="left"),
-        {"field": "state", "headerName": "State", "cellRenderer": "Status", "width": 116,
-         "tooltipField": "note"},
-        {"field": "name", "headerName": "Run", "cellRenderer": "Run", "minWidth": 170, "flex": 1},
-        number_column("value", study.metric, 124, shown="value_text"),
-    ]  # fmt: skip
-    for at, aim in list(enumerate(study.aims))[1:]:
-        fixed.append(number_column(f"value{at}", aim.metric, 140, shown=f"value{at}_text"))
-    if study.objectives:
-        fixed.append(text_column("front", "Front", 84))
-    own = [_parameter_column(name) for name in parameter_names(study)]
-    last = [number_column("duration", "Duration", 104, shown="duration_text")]
-    return [*fixed, *own, *last]
-
-
-def _parameter_column(name: str) -> dict[str, Any]:
-    return text_column(
-        f"p.{name}",
-        name,
-        max(104, 8 * len(name) + 24),
-        valueGetter={"function": f"params.data['p.{name}']"},
-        valueFormatter={"function": "assayPlain(params.value)"},
-        tooltipField=None,
-    )

@@ -8,7 +8,10 @@ from backend.tracking.home import Home
 from tests.support.mlflow_home import copy_home, template_home
 
 __all__ = ["template_home"]
-TRAINERS = ("tests.support.toy", "tests.support.runner_toy", "tests.support.yolo_faults")
+TRAINERS = (
+    *("tests.support.toy", "tests.support.runner_toy", "tests.support.yolo_faults"),
+    "backend.trainers.adatad.trainer",
+)
 
 
 @pytest.fixture(scope="session")

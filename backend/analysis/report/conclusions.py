@@ -5,7 +5,7 @@ A curve is one number per epoch, so what it can show is a trend (Theil-Sen's slo
 interval) and a scatter about it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from backend.analysis import text
@@ -16,8 +16,8 @@ from backend.analysis.epochs import (
     compare_epochs,
 )
 from backend.analysis.report.blocks import cell
-from backend.analysis.report.course import Course
-from backend.analysis.report.trends import Trend, Watched, compared, trend_of
+from backend.analysis.report.course import Course, Curve
+from backend.analysis.report.trends import LEAST, Trend, Watched, compared, trend_of
 
 LATE = 3
 """Only if its best value is among so many last ones is a metric said to be still improving."""
@@ -31,8 +31,8 @@ class Remark(NamedTuple):
     step: str = ""
 
 
-def conclude(course: Course) -> list[Remark]:
-    """All that the curves of a run say."""
+def conclude(course: Course, compared: Collection[tuple[int, int]] = ()) -> list[Remark]:
+    """All that the curves of a run say. ``compared``: epochs whose checkpoints were compared."""
     curve, direction = course.finite(course.headline), course.direction(course.headline)
     remarks = []
     if curve and direction is not None:
@@ -41,7 +41,7 @@ def conclude(course: Course) -> list[Remark]:
             *about_best(watched),
             *about_trend(watched),
             *about_decline(watched),
-            *about_last_two(watched),
+            *about_last_two(watched, compared),
             *about_others(course),
         ]
     return [*remarks, *about_losses(course), *about_overfitting(course)]
@@ -145,7 +145,7 @@ def about_decline(watched: Watched) -> list[Remark]:
     ]
 
 
-def about_last_two(watched: Watched) -> list[Remark]:
+def about_last_two(watched: Watched, already: Collection[tuple[int, int]] = ()) -> list[Remark]:
     """Do the last two measured epochs differ, by what the curve knows of its scatter?"""
     epochs = list(watched.curve)
     if len(epochs) < 2:
@@ -159,13 +159,16 @@ def about_last_two(watched: Watched) -> list[Remark]:
         said = f"Epoch {pair[1]} differs from epoch {pair[0]} in {by}, more than epochs scatter"
         return [Remark("differ", f"{said} ({text.number(change.limit, 4)}).")]
     reasons = _undecided(watched, change)
+    step = (
+        f"To choose between epochs {pair[0]} and {pair[1]}, compare both checkpoints on the "
+        "same units with `assay compare`, which gives an interval."
+    )
     return [
         Remark(
             "same",
             f"Epochs {pair[0]} and {pair[1]} cannot be told apart by these numbers: they differ "
             f"in {by}{', ' if reasons else ''}{' and '.join(reasons)}.",
-            f"To choose between epochs {pair[0]} and {pair[1]}, compare both checkpoints on the "
-            "same units with `assay compare`, which gives an interval.",
+            "" if {pair, pair[::-1]} & set(already) else step,
         )
     ]
 
@@ -221,8 +224,28 @@ def about_losses(course: Course) -> list[Remark]:
         )
         if low != last:
             said += f"; its lowest is {text.number(curve[low], 4)}, at epoch {low}"
+        said += _flat_end(key, curve)
         remarks.append(Remark("loss", f"{said}."))
     return remarks
+
+
+def _flat_end(name: str, curve: Curve) -> str:
+    """Where it ends flat: within a tenth of its whole range, the last epochs without a trend."""
+    whole = max(curve.values()) - min(curve.values())
+    epochs = list(curve)
+    for start in range(1, len(epochs) - LEAST + 1):
+        end = {epoch: curve[epoch] for epoch in epochs[start:]}
+        low, high = min(end.values()), max(end.values())
+        if high - low > whole / 10:
+            continue
+        trend = trend_of(name, end)
+        if trend is not None and trend.up is None:
+            return (
+                f"; from epoch {epochs[start]} on it stays between {text.number(low, 4)} and "
+                f"{text.number(high, 4)}, and no trend is shown over epochs {trend.first} to "
+                f"{trend.last}"
+            )
+    return ""
 
 
 def about_overfitting(course: Course) -> list[Remark]:

@@ -4,8 +4,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from backend.core.costs import costs_of
 from backend.core.events import (
     CheckpointSaved,
+    DataSurveyed,
     Envelope,
     Evaluated,
     FileSaved,
@@ -16,7 +18,8 @@ from backend.core.events import (
     RunFinished,
     RunStarted,
 )
-from backend.core.records import Checkpoint, Direction, EvalReport
+from backend.core.evidence import DataSurvey
+from backend.core.records import Checkpoint, Costs, Direction, EvalReport
 
 Curve = dict[int, float]
 """Value by epoch, in order."""
@@ -28,7 +31,7 @@ class Course:
     value; ``seconds`` is how long an epoch took, from the times of its events.
 
     ``starts`` are all starts, the last one counts; ``freezes`` holds the last report by phase,
-    ``files`` the last one by path.
+    ``files`` the last one by path, ``costs`` what it took, ``survey`` what its data are.
     """
 
     starts: tuple[RunStarted, ...]
@@ -41,6 +44,8 @@ class Course:
     finished: RunFinished | None
     recoveries: tuple[Recovered, ...] = ()
     files: tuple[FileSaved, ...] = ()
+    costs: Costs = field(default_factory=Costs)
+    survey: DataSurvey | None = None
 
     @property
     def headline(self) -> str:
@@ -72,14 +77,15 @@ class Course:
     def keys(self, *, losses: bool, split: str = "") -> list[str]:
         """Metrics of a split that are losses, or those that are not; the headline comes first.
 
-        Learning rates are neither, and what an importer repeats of the best epoch is no curve.
+        Learning rates, gradients and updates are neither, and what an importer repeats of the best
+        epoch is no curve.
         """
         found = [
             key
             for key in self.curves
             if ("loss" in key) == losses
             and key.startswith(split)
-            and not key.startswith(("lr/", "best/"))
+            and not key.startswith(("lr/", "best/", "gradient/", "update/"))
         ]
         return sorted(found, key=lambda key: (key != self.headline, key[:4] != "val/", key))
 
@@ -108,6 +114,8 @@ def course_of(envelopes: Sequence[Envelope]) -> Course:
         finished=ends[-1] if ends and isinstance(events[-1], RunFinished) else None,
         recoveries=tuple(event for event in events if isinstance(event, Recovered)),
         files=tuple({e.path: e for e in events if isinstance(e, FileSaved)}.values()),
+        costs=costs_of(events),
+        survey=next((e.survey for e in events if isinstance(e, DataSurveyed)), None),
     )
 
 

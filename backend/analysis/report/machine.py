@@ -1,26 +1,52 @@
 """The machine's part in a training: how fast it was, what it took, and what it changed."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import fsum
 from statistics import median
+from typing import NamedTuple
 
 from backend.analysis import text
 from backend.analysis.report.blocks import Block, cell, code, facts, table
 from backend.analysis.report.course import Course
 from backend.analysis.report.settings import value_of
 from backend.core.events import HardwareSampled, Recovered, Setting
+from backend.core.records import Costs
 from backend.hardware.machine import GIB
 
 LOGGED = ("mem", "gpu", "vram", "cpu", "util")
 """Metric names that speak of the machine: another program's, since ours are no metrics."""
+MEMORY = re.compile(r"显存|\bv?ram\b|gpu.{0,20}mem|mem.{0,20}gpu", re.IGNORECASE)
+OF_TOTAL = re.compile(r"(\d+(?:\.\d+)?) *Gi?B */ *(\d+(?:\.\d+)?) *Gi?B", re.IGNORECASE)
+"""A setting of another program that tells how much memory was used, of how much."""
+
 PHASES = {"val": "validation", "train": "training", "evaluation": "final evaluation"}
+
+
+class InUse(NamedTuple):
+    """The most of a GPU's memory that was in use, and what there is of it."""
+
+    used: float
+    total: float
+    unit: str
+
+    @property
+    def share(self) -> float:
+        """From 0 to 1."""
+        return self.used / self.total
 
 
 def speed_and_memory(
     course: Course, samples: Sequence[HardwareSampled], imported: bool
 ) -> list[Block]:
     """How long epochs took, and what was seen of the machine; nothing of what was not."""
-    rows = [*_epochs(course, imported), *_gpus(samples), *_host(samples), *_logged(course)]
+    rows = [
+        *_epochs(course, imported),
+        *_took(course.costs),
+        *_gpus(samples),
+        *_host(samples),
+        *_logged(course),
+    ]
     return ["## Speed and memory", facts(rows)] if any(value for _, value in rows) else []
 
 
@@ -43,6 +69,21 @@ def _epochs(course: Course, imported: bool) -> list[tuple[str, str]]:
     ]
 
 
+def _took(costs: Costs) -> list[tuple[str, str]]:
+    """What the training process measured of itself."""
+    of = (
+        "GPU memory allocated by torch"
+        if costs.memory_of == "device"
+        else ("memory of the training process without loaders")
+    )
+    seconds = "" if costs.seconds is None else text.minutes(costs.seconds)
+    peak = "" if costs.memory is None else f"{costs.memory / GIB:.2f} GiB"
+    return [
+        ("training time per epoch, without validation (median)", seconds),
+        (f"{of}, peak", peak),
+    ]
+
+
 def _gpus(samples: Sequence[HardwareSampled]) -> list[tuple[str, str]]:
     indices = sorted({gpu.index for seen in samples for gpu in seen.gpus})
     return [row for index in indices for row in _gpu(index, samples)]
@@ -57,6 +98,25 @@ def _gpu(index: int, samples: Sequence[HardwareSampled]) -> Iterable[tuple[str, 
     yield f"{of}, mean utilisation", _with(load, "%")
     yield f"{of}, peak memory in use", _memory((gpu.memory, gpu.total) for gpu, _ in seen)
     yield f"{of}, mean power", _with(power, "W")
+
+
+def memory_in_use(samples: Sequence[HardwareSampled], told: Mapping[str, str]) -> InUse | None:
+    """The highest use of a GPU's memory.
+
+    ``told`` are the settings of a run; where nobody looked, that of one which names a GPU's memory
+    (``12.2 GB / 32 GB``) counts. None if nothing is known.
+    """
+    seen = [
+        InUse(gpu.memory / GIB, gpu.total / GIB, "GiB")
+        for sample in samples
+        for gpu in sample.gpus
+        if gpu.memory is not None and gpu.total
+    ]
+    for name, value in () if seen else told.items():
+        found = OF_TOTAL.search(value)
+        if found and float(found[2]) and MEMORY.search(name):
+            seen.append(InUse(float(found[1]), float(found[2]), "GB"))
+    return max(seen, key=lambda one: one.share, default=None)
 
 
 def _host(samples: Sequence[HardwareSampled]) -> list[tuple[str, str]]:

@@ -7,6 +7,8 @@ from backend.analysis.intervals import FEW_UNITS
 from backend.analysis.report.blocks import cell
 from backend.analysis.report.conclusions import Remark
 from backend.analysis.report.course import Course
+from backend.analysis.report.machine import InUse
+from backend.analysis.report.progress import resumptions
 from backend.core.comparisons import Comparison
 from backend.core.diagnosis import Diagnosis
 from backend.core.records import EvalReport, Finding, Run
@@ -16,6 +18,36 @@ USED = {
     "train": "which the model was trained on",
     "val": "which also picked the checkpoint",
 }
+
+
+def about_record(course: Course, imported: bool) -> list[Remark]:
+    """A record that does not begin with the first epoch."""
+    epochs, curve = course.epochs, course.finite(course.headline)
+    if not epochs or epochs[0] <= 1 or (not imported and resumptions(course)):
+        return []
+    said = (
+        f"The record holds epochs {epochs[0]} to {epochs[-1]}, {len(epochs)} in all; of epochs "
+        f"1 to {epochs[0] - 1} nothing is known, nor of the weights that epoch {epochs[0]} "
+        "began with"
+    )
+    if curve:
+        first = min(curve)
+        value = text.number(curve[first], 4)
+        said += f". {cell(course.headline)} was first measured at epoch {first}: {value}"
+    return [Remark("record", f"{said}.")]
+
+
+def about_room(memory: InUse | None) -> list[Remark]:
+    """A GPU of whose memory less than half was used."""
+    if memory is None or memory.share > 0.5:
+        return []
+    said = (
+        f"GPU memory did not limit this training: at most {memory.used:.1f} of "
+        f"{memory.total:.1f} {memory.unit} ({text.percent(memory.share)}) were in use. Twice the "
+        "batch would have fitted, and a larger card was not needed; whether a larger batch "
+        "trains faster or better is not known."
+    )
+    return [Remark("room", said)]
 
 
 def about_ending(course: Course) -> list[Remark]:

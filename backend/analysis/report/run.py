@@ -3,11 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import pairwise
 
 from backend.analysis import text
 from backend.analysis.experts import DenseTwin
-from backend.analysis.report import diagnosis, experts, machine, outlook, settings
+from backend.analysis.report import (
+    described,
+    diagnosis,
+    experts,
+    machine,
+    outlook,
+    pair,
+    progress,
+    settings,
+)
 from backend.analysis.report.blocks import (
     Block,
     Document,
@@ -28,6 +36,7 @@ from backend.analysis.report.results import (
     results_per_epoch,
 )
 from backend.core.comparisons import Comparison
+from backend.core.description import Described
 from backend.core.diagnosis import Diagnosis
 from backend.core.events import HardwareSampled, Setting
 from backend.core.experts import ExpertReport
@@ -41,7 +50,9 @@ class Training:
     ``other`` is the run that it stands beside, ``because`` says why that one. ``experts`` is
     what they did at the best checkpoint, ``dense`` what they are held against. ``findings`` are
     those that are not in the ``diagnosis``. ``hardware`` is what was seen of the
-    machine, ``effective`` are the settings that it decided, by config key.
+    machine, ``effective`` are the settings that it decided, by config key. ``described`` is what
+    the config comes to in its trainer's words, ``epochs`` the pair of checkpoints to look at
+    (None: the last ones), ``sizes`` are bytes of checkpoints by path.
     """
 
     run: Run
@@ -56,6 +67,9 @@ class Training:
     diagnosis: Diagnosis | None = None
     hardware: tuple[HardwareSampled, ...] = ()
     effective: Mapping[str, Setting] = field(default_factory=dict)
+    described: tuple[Described, ...] = ()
+    epochs: pair.Pair | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def imported(self) -> bool:
@@ -64,7 +78,10 @@ class Training:
 
 
 def document(training: Training, curves: Sequence[Drawing] = ()) -> Document:
-    """The whole report: what follows first, then what it rests on."""
+    """The whole report: what follows first, then what it rests on.
+
+    Raises ComparisonError if nothing was measured at both epochs that were asked for.
+    """
     run, course = training.run, training.course
     remarks = remarks_of(training)
     blocks: list[Block] = [
@@ -73,12 +90,17 @@ def document(training: Training, curves: Sequence[Drawing] = ()) -> Document:
         *_list("## Conclusions", [remark.said for remark in remarks]),
         *_list("## Next steps", steps_of(remarks)),
         *diagnosis.blocks(training.diagnosis),
-        *_data(course),
-        *_model(course),
+        *_titled("## Data", [*_data(course), *described.of(training.described, "data")]),
+        *_titled(
+            "## Model and freezing",
+            [*_model(course), *described.of(training.described, "model")],
+        ),
+        *_titled("## Optimisation", described.of(training.described, "optimisation")),
         *settings.of(run.params),
         *machine.changes(course, run.params, training.effective),
-        *_course(training),
+        *progress.blocks(run, course, training.imported),
         *results_per_epoch(course),
+        *pair.blocks(run, course, training.checkpoints, training.comparisons, training.epochs),
         *losses_per_epoch(course),
         *curves,
         *machine.speed_and_memory(course, training.hardware, training.imported),
@@ -96,12 +118,16 @@ def document(training: Training, curves: Sequence[Drawing] = ()) -> Document:
 def remarks_of(training: Training) -> list[Remark]:
     """Everything that follows, in the order in which it is read."""
     course, run = training.course, training.run
+    pairs = (pair.pair_of(run, found) for found in training.comparisons)
+    compared = {found for found in pairs if found is not None}
     return [
         *outlook.about_diagnosis(training.diagnosis),
         *outlook.about_findings(training.findings),
+        *outlook.about_record(course, training.imported),
         *outlook.about_ending(course),
         *outlook.about_memory(course),
-        *conclude(course),
+        *outlook.about_room(machine.memory_in_use(training.hardware, run.params)),
+        *conclude(course, compared),
         *outlook.about_evaluation(course.evaluated, run),
         *outlook.about_comparisons(run, training.comparisons, training.other),
     ]
@@ -124,7 +150,15 @@ def _list(title: str, sentences: Sequence[str]) -> list[Block]:
     return [title, bullets(sentences)] if sentences else []
 
 
+def _titled(title: str, blocks: Sequence[Block]) -> list[Block]:
+    return [title, *blocks] if blocks else []
+
+
 def _data(course: Course) -> list[Block]:
+    return [*_datasets(course), *_files(course)]
+
+
+def _datasets(course: Course) -> list[Block]:
     if not course.starts or not course.starts[-1].data:
         return []
     rows = [
@@ -139,7 +173,24 @@ def _data(course: Course) -> list[Block]:
         for item in course.starts[-1].data
     ]
     head = ("split", "dataset", "file", "sha256", "units", "instances")
-    return ["## Data", table(head, rows, left=4)]
+    return [table(head, rows, left=4)]
+
+
+def _files(course: Course) -> list[Block]:
+    """The input files that were there before the first step."""
+    inputs = course.survey.inputs if course.survey else ()
+    rows = [
+        (
+            cell(found.split),
+            cell(found.what),
+            f"{found.found:,} of {found.expected:,}",
+            cell(", ".join(f"{count:,} {kind}" for kind, count in found.formats.items())),
+            code(found.searched),
+        )
+        for found in inputs
+    ]
+    head = ("split", "input files", "found", "formats", "searched in")
+    return [table(head, rows, left=5)] if rows else []
 
 
 def _model(course: Course) -> list[Block]:
@@ -153,7 +204,7 @@ def _model(course: Course) -> list[Block]:
             f"{group.trainable:,}",
             f"{group.frozen:,}",
             f"{group.always_frozen:,}",
-            text.plain(group.lr),
+            text.plain(group.lr) if group.trainable else "0 (frozen)",
         )
         for group in declared.groups
     ]
@@ -166,7 +217,6 @@ def _model(course: Course) -> list[Block]:
     )
     head = ("group", "trainable", "frozen", "always frozen", "learning rate")
     return [
-        "## Model and freezing",
         said,
         table(head, rows, left=1),
         *([bullets(cell(note) for note in declared.notes)] if declared.notes else []),
@@ -191,41 +241,6 @@ def _verified(course: Course) -> str:
     return f"{when} all {verified.frozen_tensors} frozen tensors were equal to the bit."
 
 
-def _course(training: Training) -> list[Block]:
-    run, course = training.run, training.course
-    epochs = course.epochs
-    starts = () if training.imported else course.starts  # an importer starts again at each go
-    resumed = [str(start.resumed_from) for start in starts if start.resumed_from is not None]
-    rows = [
-        ("status", f"{run.status}{f': {cell(run.reason)}' if run.reason else ''}"),
-        ("epochs planned", str(course.planned or "")),
-        ("epochs with values", f"{epochs[0]} to {epochs[-1]}" if epochs else "none"),
-        ("before that", _missing(epochs, resumed)),
-        ("resumed from epoch", ", ".join(resumed)),
-        ("validated at epochs", _spans(list(course.curves.get(course.headline, {})))),
-        ("checkpoints ranked by", code(course.headline)),
-        ("imported from", code(run.tags.get("source", "")) if training.imported else ""),
-    ]
-    return ["## Course of the training", facts(rows)]
-
-
-def _missing(epochs: Sequence[int], resumed: Sequence[str]) -> str:
-    if not epochs or epochs[0] <= 1 or resumed:
-        return ""
-    return f"epochs 1 to {epochs[0] - 1} are not in this record"
-
-
-def _spans(epochs: Sequence[int]) -> str:
-    """``1 to 20``, or each one where they are few or spread."""
-    if not epochs:
-        return ""
-    steps = {late - early for early, late in pairwise(epochs)}
-    if len(epochs) > 2 and len(steps) == 1:
-        every = steps.pop()
-        return f"{epochs[0]} to {epochs[-1]}" + (f", every {every}" if every > 1 else "")
-    return ", ".join(map(str, epochs))
-
-
 def _checkpoints(training: Training) -> list[Block]:
     best = training.run.best_epoch
     key = training.course.headline
@@ -234,6 +249,7 @@ def _checkpoints(training: Training) -> list[Block]:
             f"{found.epoch}{' (best)' if found.epoch == best else ''}",
             code(found.path.rsplit("/", 1)[-1]),
             code(found.sha256[:12]),
+            f"{training.sizes[found.path] / 1e6:,.1f} MB" if found.path in training.sizes else "",
             text.number(found.metrics.get(key), 4),
         )
         for found in training.checkpoints
@@ -245,7 +261,7 @@ def _checkpoints(training: Training) -> list[Block]:
         if len(rows) < len({c.path for c in training.course.saved})
         else ""
     )
-    head = ("epoch", "file", "sha256", cell(key))
+    head = ("epoch", "file", "sha256", "size", cell(key))
     return ["## Checkpoints", *([note] if note else []), table(head, rows, left=3)]
 
 

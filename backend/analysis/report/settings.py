@@ -1,6 +1,6 @@
 """A resolved configuration as tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from backend.analysis.report.blocks import Block, cell, code, facts, table
 
@@ -14,17 +14,34 @@ TITLES = {
 
 
 def of(params: Mapping[str, str]) -> list[Block]:
-    """One table for each section of the configuration."""
-    sections: dict[str, list[tuple[str, str]]] = {}
+    """One table for each section of the configuration; those with the same settings share one."""
+    sections: dict[str, dict[str, str]] = {}
     for key, value in params.items():
         section, _, name = key.rpartition(".")
-        sections.setdefault(section, []).append((code(name), value_of(value)))
+        sections.setdefault(section, {})[name] = value
     if not sections:
         return []
-    blocks: list[Block] = ["## Configuration"]
+    alike: dict[tuple[str, ...], list[str]] = {}
     for section in sorted(sections, key=lambda name: (name != "", name)):
-        blocks += [f"### {TITLES.get(section, cell(section))}", facts(sections[section])]
+        alike.setdefault(tuple(sorted(sections[section])), []).append(section)
+    blocks: list[Block] = ["## Configuration"]
+    for together in alike.values():
+        titles = [TITLES.get(section, cell(section)) for section in together]
+        blocks += [
+            f"### {', '.join(titles)}",
+            _side_by_side(titles, [sections[s] for s in together]),
+        ]
     return blocks
+
+
+def _side_by_side(titles: Sequence[str], sections: Sequence[Mapping[str, str]]) -> str:
+    """Sections with the same settings, a column for each."""
+    rows = [
+        (code(name), *(value_of(section[name]) for section in sections)) for name in sections[0]
+    ]
+    if len(titles) == 1:
+        return facts((row[0], row[1]) for row in rows)
+    return table(("", *titles), rows, left=len(titles) + 1)
 
 
 def differing(old: Mapping[str, str], new: Mapping[str, str]) -> list[Block]:

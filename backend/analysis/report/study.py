@@ -58,6 +58,7 @@ def document(search: Search, curves: Sequence[Drawing] = ()) -> Document:
     blocks += ["## Next steps", bullets(steps)] if steps else []
     blocks += [*trials.front(study), *trials.space(study), *curves]
     blocks += trials.listing(study, search.plain, search.gflops)
+    blocks += [] if study.objectives else trials.price(study)
     blocks += trials.importances(study)
     return Document(title, tuple(blocks))
 

@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from backend.analysis import text
+from backend.analysis.costs import NOTE, bought, known_costs
 from backend.analysis.report.blocks import Block, cell, code, facts, table
 from backend.core.records import StudyRecord, TrialRecord
 
 Value = float | int | str | bool | None
 
+STRATEGY = "freeze.strategy"
 LEAST_VALUES = 5
 """Up to so many different numbers are listed; of more, the ends."""
 
@@ -74,6 +76,7 @@ def listing(
     names = names_of(study.trials)
     rank = {trial.number: place for place, trial in enumerate(completed(study))}
     costly = any(trial.run in gflops for trial in study.trials)
+    took = known_costs(study)
     rows = [
         (
             f"{trial.number}{_mark(trial, study, plain)}",
@@ -81,13 +84,41 @@ def listing(
             trial.state,
             *_values(trial, study),
             *([text.number(gflops.get(trial.run), 2)] if costly else []),
+            *(cost.text(trial, text.ABSENT) for cost in took),
         )
         for trial in sorted(study.trials, key=lambda t: (rank.get(t.number, len(rank)), t.number))
     ]
     head = ("trial", *map(code, names), "state")
-    numbers = (*(cell(aim.metric) for aim in study.aims), *(["GFLOP per image"] if costly else []))
+    numbers = (
+        *(cell(aim.metric) for aim in study.aims),
+        *(["GFLOP per image"] if costly else []),
+        *(cost.title for cost in took),
+    )
     first = f"The best {cell(study.metric)} first." if study.objectives else "The best first."
-    return ["## Trials", first, table((*head, *numbers), rows, left=len(head))]
+    note = f"{first} {NOTE}" if took else first
+    return ["## Trials", note, table((*head, *numbers), rows, left=len(head))]
+
+
+def price(study: StudyRecord) -> list[Block]:
+    """What the next better value takes, of each cost in which trials differ."""
+    blocks: list[Block] = []
+    for cost in known_costs(study):
+        priced = {cost.of(trial) for trial in completed(study)} - {None}
+        front = bought(study, cost)
+        if len(priced) < 2:
+            continue
+        names = [STRATEGY] if any(STRATEGY in trial.params for trial in front) else []
+        rows = [
+            (str(t.number), *_params(t, names), cost.text(t), text.number(t.value, 4))
+            for t in front
+        ]
+        head = ("trial", *map(code, names), cost.title, cell(study.metric))
+        blocks += [f"### By {cost.title}", table(head, rows, left=1 + len(names))]
+    note = (
+        "The trials than which no other one reaches as much for less; one run each, and a value "
+        "that was searched for flatters."
+    )
+    return ["## What more buys", note, *blocks] if blocks else []
 
 
 def _params(trial: TrialRecord, names: Sequence[str]) -> list[str]:

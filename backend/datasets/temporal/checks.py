@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from backend.core.evidence import DataFinding
+from backend.core.wording import some
+from backend.datasets.findings import Level, finding
 from backend.datasets.temporal.records import Ints, TemporalSplit, TemporalVideo
 from backend.datasets.temporal.windows import (
     Sampling,
@@ -14,8 +16,6 @@ from backend.datasets.temporal.windows import (
     positions_of,
     trainable,
 )
-from backend.datasets.tracking.expectations import Level, finding
-from backend.scoring.tracking.motchallenge import some
 
 SHORTER, FASTER, FEW = 0.02, 0.01, 10
 """Shares of announced frames and rate that a file may be off by; actions a class should have."""

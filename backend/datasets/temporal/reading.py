@@ -77,8 +77,8 @@ def read_temporal(
     files = {name: (path, probed[path]) for name, path in paths.items()}
     base = TemporalSplit(source, "", classes, (), folder, 0)
     return tuple(
-        _split(replace(base, split=wanted), truths[name], database, options.ignored, files)
-        for wanted, name in names.items()
+        _split(replace(base, split=one), truths[names[one]], database, options.ignored, files)
+        for one in subsets
     )
 
 

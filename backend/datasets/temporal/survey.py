@@ -1,5 +1,7 @@
 """What temporal data are, counted before training for the diagnostics."""
 
+from collections import Counter
+
 from backend.core.evidence import DataSurvey, InputCensus, LabelCensus
 from backend.datasets.temporal.records import TemporalSplit
 from backend.datasets.temporal.validation import TemporalData, shared_videos
@@ -35,6 +37,7 @@ def _videos(split: TemporalSplit) -> InputCensus:
         found=len(split.usable),
         searched=str(split.searched),
         missing=tuple(missing[:SHOWN]),
+        formats=dict(Counter(v.path.suffix.lower() for v in split.usable if v.path)),
         policy="left out",
     )
 

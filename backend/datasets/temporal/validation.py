@@ -8,12 +8,12 @@ import numpy as np
 
 from backend.core.errors import DataError
 from backend.core.evidence import DataFinding
+from backend.core.wording import some
+from backend.datasets.findings import finding
 from backend.datasets.temporal.census import TemporalCensus, census
 from backend.datasets.temporal.checks import Expectations, check_split
 from backend.datasets.temporal.reading import ReadOptions, fingerprint, read_temporal
 from backend.datasets.temporal.records import TemporalSplit
-from backend.datasets.tracking.expectations import finding
-from backend.scoring.tracking.motchallenge import some
 
 
 @dataclass(frozen=True)

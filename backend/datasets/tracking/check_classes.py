@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from backend.core.evidence import DataFinding
-from backend.datasets.tracking.expectations import Expectations, Level, finding
+from backend.core.wording import some
+from backend.datasets.findings import Level, finding
+from backend.datasets.tracking.expectations import Expectations
 from backend.datasets.tracking.records import UNKNOWN, TrackingSplit
-from backend.scoring.tracking.motchallenge import some
 
 MARK = "mark 0"
 """The filter that every MOT file has: rows to be ignored."""

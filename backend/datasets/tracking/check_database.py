@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from backend.core.evidence import DataFinding
+from backend.datasets.findings import finding
 from backend.datasets.tracking.detection_db import (
     BEYOND,
     DetectionDatabase,
@@ -12,7 +13,6 @@ from backend.datasets.tracking.detection_db import (
     corners_sentence,
 )
 from backend.datasets.tracking.detection_fields import DatabaseError
-from backend.datasets.tracking.expectations import finding
 from backend.datasets.tracking.proposals import expected_key
 from backend.datasets.tracking.records import TrackingSplit
 

@@ -7,10 +7,11 @@ import numpy as np
 
 from backend.core.digest import sha256
 from backend.core.evidence import DataFinding
+from backend.core.wording import some
+from backend.datasets.findings import finding
 from backend.datasets.tracking.census import proposed_frames, target_frames
-from backend.datasets.tracking.expectations import Expectations, finding
+from backend.datasets.tracking.expectations import Expectations
 from backend.datasets.tracking.records import Ints, TrackingSplit, TrackSequence
-from backend.scoring.tracking.motchallenge import some
 
 EMPTY = 0.5
 """Share of frames without boxes, or without detections, above which it is said."""

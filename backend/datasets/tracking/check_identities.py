@@ -6,8 +6,9 @@ import numpy as np
 from PIL import Image
 
 from backend.core.evidence import DataFinding
+from backend.datasets.findings import finding
 from backend.datasets.tracking.census import tracks_of
-from backend.datasets.tracking.expectations import Expectations, finding
+from backend.datasets.tracking.expectations import Expectations
 from backend.datasets.tracking.records import Floats, TrackingSplit, TrackSequence
 from backend.scoring.tracking.boxes import overlap
 

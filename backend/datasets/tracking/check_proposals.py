@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from backend.core.evidence import DataFinding
+from backend.datasets.findings import Level, finding
 from backend.datasets.tracking.census import EQUAL, FOUND, coverage
 from backend.datasets.tracking.detection_db import DetectionDatabase
-from backend.datasets.tracking.expectations import Expectations, Level, finding
+from backend.datasets.tracking.expectations import Expectations
 from backend.datasets.tracking.records import TrackingSplit
 
 FEW, NONE = 0.5, 0.05

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeGuard
 import numpy as np
 
 from backend.core.errors import DataError
+from backend.core.wording import some
 from backend.datasets.coco import Place
 from backend.datasets.tracking.coco_videos import (
     TRACK_FIELDS,
@@ -25,7 +26,6 @@ from backend.datasets.tracking.coco_videos import (
 from backend.datasets.tracking.linking import link
 from backend.datasets.tracking.mot_writing import MotSequence, Row, write_mot
 from backend.datasets.tracking.records import Identities
-from backend.scoring.tracking.motchallenge import some
 
 AS_ANNOTATED, LINK, PER_BOX, FROM = "annotated", "link", "per-box", "from:"
 

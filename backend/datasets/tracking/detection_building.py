@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from backend.core.errors import DataError
+from backend.core.wording import some
 from backend.core.workdir import write_atomic
 from backend.datasets.tracking.census import census
 from backend.datasets.tracking.check_database import check_coordinates, check_hits, check_scores
@@ -26,7 +27,6 @@ from backend.datasets.tracking.mot_folder import labels_of
 from backend.datasets.tracking.proposals import with_proposals
 from backend.datasets.tracking.records import UNKNOWN, Bools, Floats, Ints, TrackingSplit
 from backend.datasets.tracking.validation import TrackingData
-from backend.scoring.tracking.motchallenge import some
 
 Scores = Literal["given", "sigmoid", "range"]
 _PADDING = 8

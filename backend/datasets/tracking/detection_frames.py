@@ -7,10 +7,10 @@ from functools import cached_property
 from pathlib import Path
 
 from backend.core.errors import DataError
+from backend.core.wording import some
 from backend.datasets.tracking.detection_keys import KeyRule, frame_key
 from backend.datasets.tracking.mot_folder import IMAGE_FOLDER
 from backend.datasets.tracking.records import TrackingSplit, TrackSequence
-from backend.scoring.tracking.motchallenge import some
 
 _FOLDERS = frozenset({IMAGE_FOLDER, "labels", "images", "det"})
 _NUMBERED = re.compile(r"(.+?)[_-](\d+)")

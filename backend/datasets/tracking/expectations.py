@@ -1,11 +1,6 @@
-"""What a training wants of its tracking data, and how a check tells what it found."""
+"""What a training wants of its tracking data."""
 
 from dataclasses import dataclass
-from typing import Literal
-
-from backend.core.evidence import DataFinding
-
-Level = Literal["error", "warning"]
 
 
 @dataclass(frozen=True)
@@ -31,10 +26,3 @@ class Expectations:
         if self.num_classes is None and self.classes is not None:
             return len(self.classes)
         return self.num_classes
-
-
-def finding(code: str, level: Level, split: str, sentence: str, **numbers: float) -> DataFinding:
-    """A finding; the sentence without its full stop."""
-    return DataFinding(
-        code=code, level=level, split=split, sentence=f"{sentence}.", numbers=numbers
-    )

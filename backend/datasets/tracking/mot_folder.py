@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from backend.core.errors import DataError
+from backend.core.wording import some
 from backend.datasets.split_names import by_use, own_name
 from backend.datasets.tracking.records import (
     UNKNOWN,
@@ -27,7 +28,7 @@ from backend.datasets.tracking.records import (
     Truth,
 )
 from backend.scoring.tracking.classes import checked_names, listed_names, read_names
-from backend.scoring.tracking.motchallenge import Tracks, read_table, some, tracks
+from backend.scoring.tracking.motchallenge import Tracks, read_table, tracks
 from backend.scoring.tracking.seqinfo import FILE, SeqInfo, read_seqinfo
 
 CLASSES_FILE, MANIFEST_FILE = "classes.json", "manifest.json"

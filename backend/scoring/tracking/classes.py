@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from backend.core.errors import DataError
+from backend.core.wording import some
 from backend.scoring.tracking import motchallenge
-from backend.scoring.tracking.motchallenge import UNKNOWN, Tracks, some
+from backend.scoring.tracking.motchallenge import UNKNOWN, Tracks
 
 ONLY = 1
 """The class of everything where the ground truth names no classes."""

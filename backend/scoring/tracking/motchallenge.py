@@ -10,7 +10,7 @@ vanishes, so each row is checked here; an error names the file and the line.
 """
 
 import csv
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from backend.core.errors import DataError
+from backend.core.wording import some
 from backend.scoring.tracking.seqinfo import FILE, read_seqinfo
 
 Floats = NDArray[np.float64]
@@ -170,13 +171,6 @@ def read_sequences(
         for name, path in found.items()
     )
     return sequences, tuple(warnings)
-
-
-def some(names: Iterable[str]) -> str:
-    """Names for a sentence: not more than a few."""
-    listed = list(names)
-    more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
-    return ", ".join(listed[:5]) + more
 
 
 def _where(source: str, lines: Ints | None, row: int) -> str:

@@ -21,11 +21,12 @@ from pydantic import BeforeValidator, Field
 
 from backend.config.schema import DataPath, Section
 from backend.core.errors import DataError
+from backend.core.wording import some
 from backend.scoring.evidence import Floats, Task
 from backend.scoring.tracking.classes import Settled, listed_names, read_names, settle
 from backend.scoring.tracking.clear_hota import SPECS, metrics, sums
 from backend.scoring.tracking.evidence import TrackingEvidence, restore, sha256
-from backend.scoring.tracking.motchallenge import Sequence, Tracks, read_sequences, some
+from backend.scoring.tracking.motchallenge import Sequence, Tracks, read_sequences
 
 __all__ = [
     "TASK",

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+import backend.nn.hermetic  # noqa: F401 (the Hugging Face client stays offline)
 from backend.core.errors import CheckpointError
 from backend.nn.finetune.transfer import transfer
 from backend.trainers.adatad.key_map import to_our_names
@@ -23,7 +24,8 @@ FILES = ("model.safetensors", "pytorch_model.bin")
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _WRAPPED = ("state_dict_ema", "state_dict", "model", "module")
 _ADAPTER = re.compile(r"^backbone\.blocks\.\d+\.adapter\.")
-_CLASSES = ("head.cls_head.weight", "head.cls_head.bias")
+CLASS_HEAD = ("head.cls_head.weight", "head.cls_head.bias")
+"""The tensors that have a row for each class."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], source: str) ->
             f"{_few(list(tensors)) or 'nothing'}"
         )
     other = [name for name, one in known.items() if one.shape != target[name].shape]
-    if wrong := [name for name in other if name not in _CLASSES]:
+    if wrong := [name for name in other if name not in CLASS_HEAD]:
         raise CheckpointError(
             f"{source}: of another size: {mapped.origin[wrong[0]]} is "
             f"{list(known[wrong[0]].shape)}, the network's is {list(target[wrong[0]].shape)}; "

@@ -75,8 +75,8 @@ def select(network: nn.Module, mode: Mode, last: int = 0) -> Selection:
     layers = 1 + max(_layer(name) for name in parameters)
     if mode == "last-layers" and not 1 <= last <= layers:
         raise ConfigError(
-            f"freezing all but the last {last} layers is not possible: the backbone has {layers}; "
-            f"choose 1 to {layers}"
+            f"freeze.layers: all but the last {last} layers cannot be frozen, the backbone has "
+            f"{layers}; choose 1 to {layers}"
         )
     if mode in ("adapter", "plain-adapter") and not any(
         group_of(one) == "adapter" for one in parameters

@@ -1,10 +1,13 @@
 """What the AdaTAD trainer can be told, and what it reports. No torch here."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from backend.config.hardware import HardwareConfig
+from backend.config.compose import merge
+from backend.config.hardware import HardwareConfig, TierName
 from backend.config.schema import DataPath, FreezeConfig, Section, TrainConfig
 from backend.core.knobs import Knobs
 from backend.core.records import MetricSpec
@@ -24,7 +27,7 @@ METRICS = (
     MetricSpec(name="average_mAP", direction="maximize",
                description="mean of mAP at temporal IoU 0.3, 0.4, 0.5, 0.6 and 0.7"),
     *(
-        MetricSpec(name=f"mAP@{tiou:g}", direction="maximize",
+        MetricSpec(name=f"mAP_{tiou:g}", direction="maximize",
                    description=f"mean average precision at temporal IoU {tiou:g}")
         for tiou in (0.3, 0.4, 0.5, 0.6, 0.7)
     ),
@@ -33,6 +36,12 @@ METRICS = (
     MetricSpec(name="reg_loss", direction="minimize", description="1D DIoU of positive points"),
     MetricSpec(name="positives", direction=None, description="points inside an action"),
 )  # fmt: skip
+
+
+def _settled(name_or_path: str) -> str:
+    """A path that exists is made absolute, for a run is continued from any folder."""
+    path = Path(name_or_path).expanduser()
+    return str(path.absolute()) if path.exists() else name_or_path
 
 
 def _shares(values: tuple[float, float]) -> tuple[float, float]:
@@ -101,7 +110,7 @@ class ModelConfig(Section):
     of OpenTAD's AdaTAD (.pth), or a checkpoint of Assay."""
 
     preset: Literal["videomae-small", "videomae-base", "tiny"] = "videomae-small"
-    pretrained: str | None = None
+    pretrained: Annotated[str, AfterValidator(_settled)] | None = None
     adapter_ratio: float = Field(0.25, gt=0, le=1, description="Width of adapters, a share.")
     drop_path: float = Field(0.1, ge=0, lt=1, description="Of the backbone, where it trains.")
     detector_drop_path: float = Field(0.1, ge=0, lt=1)
@@ -150,6 +159,21 @@ class InferenceConfig(Section):
     per_class: bool = True
 
 
+RECIPE: Mapping[str, object] = {
+    "batch": 2,
+    "clip": 1.0,
+    "optimizer": {
+        "lr": {"backbone": 1e-5, "adapter": 2e-4, "detector": 1e-4},
+        "weight_decay": 0.05,
+        "no_decay_names": ("projection.*.scale", "head.scale.*"),
+    },
+    "schedule": {"warmup_epochs": 5},
+    "ema": {"enabled": True, "momentum": 0.001},
+    "checkpointing": ("backbone.blocks.*",),
+}
+"""What of ``runner`` is this trainer's own."""
+
+
 class AdaTadConfig(TrainConfig):
     """Temporal action detection in untrimmed videos. ``data`` is a json as ActivityNet or THUMOS
     have it, or the folder that holds one."""
@@ -167,19 +191,14 @@ class AdaTadConfig(TrainConfig):
     reuse: ReuseConfig = ReuseConfig()
     inference: InferenceConfig = InferenceConfig()
     hardware: HardwareConfig = HardwareConfig()
-    runner: RunnerConfig = RunnerConfig.model_validate(
-        {
-            "batch": 2,
-            "clip": 1.0,
-            "optimizer": {
-                "lr": {"backbone": 1e-5, "adapter": 2e-4, "detector": 1e-4},
-                "weight_decay": 0.05,
-            },
-            "schedule": {"warmup_epochs": 5},
-            "ema": {"enabled": True, "momentum": 0.001},
-            "checkpointing": ("backbone.blocks.*",),
-        }
-    )
+    runner: RunnerConfig = RunnerConfig.model_validate(RECIPE)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_the_recipe(cls, given: Any) -> Any:
+        """A config that sets one key of ``runner`` keeps this trainer's others."""
+        runner = given.get("runner") if isinstance(given, Mapping) else None
+        return {**given, "runner": merge(RECIPE, runner)} if isinstance(runner, Mapping) else given
 
     @model_validator(mode="after")
     def _rates_have_groups(self) -> Self:
@@ -198,10 +217,21 @@ class AdaTadConfig(TrainConfig):
 
 
 KNOBS = Knobs(
-    batch="runner.batch",
-    batches={"cpu": 1, "low": 1, "medium": 2, "high": 2, "workstation": 4},
+    threads="videos.threads",
+    evaluating="inference.batch",
+    by_tier={
+        key: dict(zip(get_args(TierName), values, strict=True))
+        for key, values in {
+            "runner.batch": (1, 1, 2, 2, 4, 8),
+            "runner.workers": (2, 2, 4, 4, 6, 12),
+            "runner.prefetch": (2, 2, 2, 4, 4, 6),
+            "videos.threads": (2, 2, 4, 6, 8, 12),
+            "inference.batch": (1, 1, 1, 1, 1, 2),
+        }.items()
+    },
 )
-"""What the machine may change. A smaller picture or a shorter window would be another task."""
+"""What the machine may change; the last two columns are the brief's, of 32 GB and 64 GB. A smaller
+picture or a shorter window would be another task."""
 
 _LOSSES = ("loss", "cls_loss", "reg_loss", "positives")
 COLUMNS = {
@@ -219,6 +249,7 @@ SPEC = TrainerSpec(
     task="temporal",
     config=AdaTadConfig,
     entry="backend.trainers.adatad.trainer:AdaTadTrainer",
+    describe="backend.trainers.adatad.description:described",
     metrics=METRICS,
     headline="val/average_mAP",
     primary="average_mAP",
@@ -233,7 +264,7 @@ SPEC = TrainerSpec(
             *("runner.optimizer.lr.detector", "runner.optimizer.lr.adapter"),
             "runner.optimizer.lr.backbone",
         ),
-        "warmup": ("runner.schedule.warmup_steps",),
+        "warmup": ("runner.schedule.warmup_epochs", "runner.schedule.warmup_steps"),
         "clip": ("runner.clip",),
         "epochs": ("epochs",),
         "weight_decay": ("runner.optimizer.weight_decay",),

@@ -246,8 +246,10 @@ class Motrv2Config(TrainConfig):
 
 KNOBS = Knobs(
     size=Size("images.long", multiple=32, floor=320,
-              tiers={"cpu": 640, "low": 960, "medium": 1280, "high": 1536, "workstation": 1536}),
-    batches={"cpu": 1, "low": 1, "medium": 1, "high": 2, "workstation": 4},
+              tiers={"cpu": 640, "low": 960, "medium": 1280, "high": 1536, "workstation": 1536,
+                     "server": 1536}),
+    by_tier={"runner.batch": {"cpu": 1, "low": 1, "medium": 1, "high": 2, "workstation": 4,
+                              "server": 4}},
 )  # fmt: skip
 """What the machine may change: a clip is one sample, and the published recipe takes one a step."""
 

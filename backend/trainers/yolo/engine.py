@@ -24,6 +24,7 @@ from backend.datasets.pasting import Pasting
 from backend.hardware.attempts import Where
 from backend.nn.finetune.freezing import Snapshot
 from backend.nn.finetune.groups import rates, regroup
+from backend.nn.observing.costs import CostMeter
 from backend.trainers.yolo.freeze import ALWAYS, Plan, part_rates, verified
 from backend.trainers.yolo.observing import Observing
 from backend.trainers.yolo.progress import FOLDER, Identity, write_progress
@@ -82,11 +83,13 @@ class Engine(DetectionTrainer):
         self._accumulate = 1
         self._before = 0
         self.fed: dict[str, Any] = {}
+        self.costs = CostMeter(job.device)
         super().__init__(overrides=_arguments(job))
         self.model = job.network
         self.add_callback("on_train_epoch_start", Engine._begin_epoch)
         self.add_callback("on_train_batch_start", Engine._begin_batch)
         self.add_callback("on_train_batch_end", Engine._end_batch)
+        self.add_callback("on_train_epoch_end", Engine._end_training)
         self.add_callback("on_fit_epoch_end", Engine._end_epoch)
 
     @property
@@ -203,6 +206,7 @@ class Engine(DetectionTrainer):
         config = self.job.config
         self._oom_retries = NO_RETRY
         self.job.where.phase = "train"
+        self.costs.begin(whole=True)
         self._batch = 0
         self.validated = False
         self.args.val = (self.epoch + 1) % config.val_period == 0
@@ -234,6 +238,9 @@ class Engine(DetectionTrainer):
     def _end_batch(self) -> None:
         if self.job.observing:
             self.job.observing.batch_over(self)
+
+    def _end_training(self) -> None:
+        self.costs.end(self.epoch + 1)
 
     def _end_epoch(self) -> None:
         if self.stop:

@@ -28,6 +28,7 @@ MODELS = {
     "medium": "yolov8m.pt",
     "high": "yolov8l.pt",
     "workstation": "yolov8x.pt",
+    "server": "yolov8x.pt",
 }
 """What ``model: auto`` means on a tier."""
 

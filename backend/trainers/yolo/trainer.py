@@ -161,6 +161,8 @@ def _train(
             engine.train()
         except Stopped as asked:
             stopped = str(asked)
+        if took := engine.costs.told(recorder.step):
+            emit(took)
     models = {"model": engine.model, "ema": engine.ema.ema}
     return Trained(models, engine.epoch + 1, stopped)
 

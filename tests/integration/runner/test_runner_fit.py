@@ -369,7 +369,7 @@ def test_a_validation_knows_the_losses_and_its_events_come_between_metrics_and_c
         *("RunStarted", "MetricsLogged"),
         *("MetricsLogged", "validated at 6", "MovementObserved", "CheckpointSaved"),
         *("MetricsLogged", "validated at 12", "MovementObserved", "CheckpointSaved"),
-        *("Evaluated", "evaluated"),
+        *("CostsMeasured", "Evaluated", "evaluated"),
     ]
 
 

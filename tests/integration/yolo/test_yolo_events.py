@@ -9,6 +9,7 @@ from backend.core.digest import sha256
 from backend.core.events import (
     CheckpointRemoved,
     CheckpointSaved,
+    CostsMeasured,
     DataSurveyed,
     Evaluated,
     FreezeReported,
@@ -32,8 +33,8 @@ def run(scratch: YoloConfig, tmp_path_factory: pytest.TempPathFactory) -> Traini
 def test_events_come_in_order(run: Training) -> None:
     kinds = [type(event) for event in run.events]
     assert kinds[:4] == [RunStarted, Noted, FreezeReported, DataSurveyed]
-    assert kinds[-2:] == [FreezeReported, Evaluated]
-    between = [k for k in kinds[4:-2] if k is not CheckpointRemoved]
+    assert kinds[-3:] == [CostsMeasured, FreezeReported, Evaluated]
+    between = [k for k in kinds[4:-3] if k is not CheckpointRemoved]
     seen = [PredictionsObserved, MovementObserved]
     epoch = [MetricsLogged, *seen, CheckpointSaved]
     probed = [MetricsLogged, *seen, InputProbed, CheckpointSaved]

@@ -113,7 +113,8 @@ def whole(*violations: str) -> Training:
         "| 48 | 0.5085 |",
         "| time per epoch, validation included (median) | 12.0 min |",
         "| `sys/gpu_memory`, lowest to highest | 12.2 to 12.2 |",
-        "| 59 (best) | `epoch-59.pth` | `ffffffffffff` | – |",
+        "| 59 (best) | `epoch-59.pth` | `ffffffffffff` |  | – |",
+        "| backbone | 0 | 90 | 0 | 0 (frozen) |",
         "| a\\|b | 0.5000 |",
         "| `batch` | 4 | 8 |",
         "| `decay` | not set | none |",
@@ -129,8 +130,9 @@ def test_sections_come_in_order() -> None:
     said = run.document(whole()).markdown()
     assert [line[3:] for line in said.splitlines() if line.startswith("## ")] == [
         "Conclusions", "Next steps", "Data", "Model and freezing", "Configuration",
-        "Course of the training", "Results per epoch", "Losses per epoch", "Speed and memory",
-        "Checkpoints", "Final evaluation", "Old and new configuration", "Findings", "Environment",
+        "Course of the training", "Results per epoch", "Epoch 59 against epoch 57",
+        "Losses per epoch", "Speed and memory", "Checkpoints", "Final evaluation",
+        "Old and new configuration", "Findings", "Environment",
     ]  # fmt: skip
 
 

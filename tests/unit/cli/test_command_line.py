@@ -60,7 +60,7 @@ OPTIONS = {
         "--json",
     },
     "import motrv2-args": {"--out", "--data", "--json"},
-    "report": {"--against", "--html", "--markdown", "--json"},
+    "report": {"--against", "--epochs", "--html", "--markdown", "--json"},
     "render": {"--sequence", "--out", "--gt", "--classes", "--fps"},
     "dataset check": {
         *("--split", "--classes", "--class-map", "--anyway", "--detections", "--fields"),
@@ -141,6 +141,7 @@ def test_help_loads_nothing_heavy() -> None:
         (("config", "show", "kind.yaml"), "unknown trainer 'yollo'; known: yolo"),
         (("train", "strategy.yaml", "--dry-run"), "unknown strategy 'half'; choose one of full"),
         (("train", "--resume", "nothing"), "not a run's work directory"),
+        (("train", "--resume", "nothing@48"), "not a run's work directory"),
         (("study", "run", "nothing"), "unknown study 'nothing'; there is: copy_paste, freezing"),
         (("study", "run", "freezing"), "name one with --config"),
         (("replay", "nothing"), "nothing"),

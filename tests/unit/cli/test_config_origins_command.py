@@ -62,6 +62,11 @@ def test_a_resumed_run_cannot_become_fast(config: str) -> None:
     assert assay("train", "--resume", "run", "--fast").exit_code == 2
 
 
+@pytest.mark.parametrize("arguments", [("run@soon",), ("run@",), ("run@3", "--fast")])
+def test_a_run_begins_at_an_epoch_that_has_a_number(arguments: tuple[str, ...]) -> None:
+    assert assay("train", "--resume", *arguments).exit_code == 2
+
+
 def test_what_the_machine_makes_of_a_config(config: str) -> None:
     said = assay("hardware", config, "--set", "imgsz=320")
     assert said.exit_code == 0, said.output
@@ -70,6 +75,7 @@ def test_what_the_machine_makes_of_a_config(config: str) -> None:
     assert shown["imgsz"] == ["320", "--set", "", "320"]
     assert "workers" not in shown, "on the CPU Ultralytics has no loader processes"
     assert shown["1"] == ["batch 4 -> 2"]
+    assert shown["server"] == ["64"], "imgsz was set, and the model is not auto"
     assert "tier cpu: trains on the CPU" in said.output
     assert "on the CPU no estimate of its memory is made" in said.output
 

@@ -14,6 +14,7 @@ GIVEN = {
     "moe_rtdetr": {"data": "traffic"},
     "motrv2": {"data": "players", "source": "people", "model.pretrained": "one_class.safetensors"},
     "mdfed": {"data": "rallies", "model.pretrained": "stage.safetensors"},
+    "adatad": {"data": "films", "model.pretrained": "backbone.safetensors"},
 }
 
 

@@ -16,10 +16,10 @@ from dashboard.tables import (
     parameter_rows,
     runs_rows,
     table_metrics,
-    trial_rows,
     turned,
     unit,
 )
+from dashboard.trial_table import trial_rows
 from dashboard.view import View
 from tests.support.memory_store import NOON, filled_store
 

@@ -224,6 +224,7 @@ def test_the_survey(root: Path) -> None:
     survey = survey_temporal(check_temporal(root, SPLITS), head=2)
     one, other = survey.inputs
     assert (one.what, one.expected, one.found, other.found) == ("videos", 2, 1, 1)
+    assert one.formats == other.formats == {".mp4": 1}
     assert one.missing[0].startswith("b (cannot be decoded")
     assert survey.labels[0].counts == {"jump": 10, "run": 10}
     assert (survey.labels[1].units, survey.labels[1].labels, survey.labels[1].highest) == (1, 2, 1)

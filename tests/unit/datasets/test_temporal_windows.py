@@ -150,9 +150,73 @@ def test_a_window_is_decoded_padded_and_masked(tmp_path: Path) -> None:
     assert window.segments.tolist() == [[3.75, 11.25]]
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"length": 0}, {"stride": 0}, {"trunc_thresh": 0.0}, {"crop_ratio": (0.9, 1.1)}]
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(2, 200),
+    st.lists(st.tuples(st.floats(0, 18), st.floats(0.1, 12)), min_size=1, max_size=4),
+    st.sampled_from([None, (0.5, 0.9), (0.9, 1.0)]),
+    st.sampled_from([1, 3, 4]),
+    st.integers(0, 10_000),
 )
+def test_aligned_windows_lie_at_multiples(
+    frames: int,
+    actions: list[tuple[float, float]],
+    crop: tuple[float, float] | None,
+    stride: int,
+    seed: int,
+) -> None:
+    one = video(frames, *[(start, start + length) for start, length in actions
+                          if start + length < frames / 10] or [(0.0, frames / 10)])  # fmt: skip
+    how = Sampling(length=64, stride=stride, crop_ratio=crop, align=16)
+    total = positions_of(one, stride)
+    acceptable = {
+        start for start in range(0, max(1, total - 63 + 15), 16)
+        if kept_by_definition(one, start, min(64, total - start), how)
+    }  # fmt: skip
+    assert trainable(one, how) == bool(acceptable)
+    chance = np.random.default_rng(seed)
+    for cut in [draw_cut(one, how, chance) for _ in range(20 if acceptable else 0)]:
+        end = cut.start + cut.count
+        assert cut.start % 16 == 0
+        assert end == total or end % 16 == 0
+        assert 0 < cut.count <= 64
+        assert cut.labels.tolist() == kept_by_definition(one, cut.start, cut.count, how) != []
+        if crop is None:
+            assert cut.start in acceptable
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(1, 400), st.sampled_from([0.0, 0.25, 0.5, 0.9]), st.sampled_from([1, 8, 16, 64])
+)
+def test_aligned_sliding_windows_miss_nothing(positions: int, overlap: float, align: int) -> None:
+    starts = starts_of(positions, 64, overlap, align)
+    assert (starts % align == 0).all()
+    assert starts[0] == 0
+    assert (np.diff(starts) > 0).all()
+    assert (np.diff(starts) <= 64).all()
+    assert starts[-1] < positions <= starts[-1] + 64
+    cuts = sliding_cuts(video(positions), Sampling(length=64, align=align), overlap)
+    ends = [min(start + 64, positions) for start in starts.tolist()]
+    assert [(cut.start, cut.start + cut.count) for cut in cuts] == list(
+        zip(starts.tolist(), ends, strict=True)
+    )
+
+
+def test_a_crop_of_aligned_windows_has_whole_multiples() -> None:
+    one = video(310, (1.0, 28.0), (5.0, 6.0))
+    how = Sampling(length=96, crop_ratio=(0.5, 1.0), align=16)
+    chance = np.random.default_rng(1)
+    cuts = [draw_cut(one, how, chance) for _ in range(300)]
+    assert {cut.count for cut in cuts if cut.start + cut.count < 310} == {48, 64, 80, 96}
+    assert {cut.start for cut in cuts} <= set(range(0, 310, 16))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"length": 0}, {"stride": 0}, {"trunc_thresh": 0.0}, {"crop_ratio": (0.9, 1.1)},
+     {"align": 0}, {"length": 96, "align": 10}],
+)  # fmt: skip
 def test_windows_that_cannot_be_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         Sampling(**wrong)  # type: ignore[arg-type]

@@ -25,4 +25,4 @@ def test_the_same_as_json() -> None:
     said = json.loads(CliRunner().invoke(app, ["--json"]).output)
     assert said["choice"]["tier"]["name"] == choose(survey()).tier.name
     assert said["machine"]["cores"] == survey().cores
-    assert [tier["batch"] for tier in said["tiers"]] == [4, 8, 16, 32, 64]
+    assert [tier["batch"] for tier in said["tiers"]] == [4, 8, 16, 32, 64, 64]

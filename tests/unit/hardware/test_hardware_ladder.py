@@ -14,6 +14,7 @@ from backend.hardware.recovery import (
     FILE,
     Death,
     Memo,
+    Phase,
     note_death,
     read_memo,
     stepped_down,
@@ -47,6 +48,27 @@ WORKERS = ["runner.workers 3 -> 1", "runner.workers 1 -> 0"]
 
 def test_the_order_is_batch_images_cache_workers() -> None:
     assert all_actions(ASKED, KNOBS) == BATCH + IMAGES + CACHE + WORKERS
+
+
+WINDOWS = Knobs(workers=None, prefetch=None, evaluating="inference.batch")
+WINDOWED: Settings = {"runner.batch": 2, "runner.accumulate": 1, "inference.batch": 2}
+
+
+@pytest.mark.parametrize(
+    ("phase", "actions"),
+    [
+        ("train", ["runner.batch 2 -> 1, runner.accumulate 1 -> 2"]),
+        ("val", ["inference.batch 2 -> 1", "runner.batch 2 -> 1, runner.accumulate 1 -> 2"]),
+        ("evaluation", ["inference.batch 2 -> 1"]),
+    ],
+)
+def test_an_evaluation_gives_its_own_batch(phase: Phase, actions: list[str]) -> None:
+    memo = Memo()
+    for _ in actions:
+        memo = stepped_down(memo, WINDOWED, WINDOWS, SHORT, (phase, 1))
+    assert [step.action for step in memo.recovered] == actions
+    with pytest.raises(TrainingError, match="as small as it may be"):
+        stepped_down(memo, WINDOWED, WINDOWS, SHORT, (phase, 1))
 
 
 def test_memory_of_the_host_is_looked_for_where_it_is() -> None:

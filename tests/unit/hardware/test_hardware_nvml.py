@@ -158,7 +158,7 @@ def test_the_estimate_caps_the_tiers_batch_and_both_are_told(
 ) -> None:
     _, warning, *rest = planned(library, tmp_path, FAKE_GPUS="81920:81920", EACH="1")
     assert warning == "warning the tier's batch is 64; by the estimate 32 fit"
-    assert rest == ["yolov8x.pt 32 800", "workstation 64 32"]
+    assert rest == ["yolov8x.pt 32 800", "server 64 32"]
 
 
 def test_where_not_even_the_smallest_batch_fits_that_is_told(

@@ -1,15 +1,20 @@
 """Which tier a machine is, and what it asks for."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from backend.catalog import CATALOG
 from backend.config.hardware import HardwareConfig
 from backend.core.errors import ConfigError
 from backend.core.events import Setting
 from backend.core.knobs import Knobs, Size
+from backend.hardware.attempts import settings_of
 from backend.hardware.machine import GIB, Gpu, Machine, survey
 from backend.hardware.tiers import TIERS, choose, scaled
+from backend.trainers.adatad.spec import SPEC as ADATAD
+from backend.trainers.adatad.spec import AdaTadConfig
 
 
 def gpu(gib: float | None, free: float | None = None, index: int = 0, mig: bool = False) -> Gpu:
@@ -28,7 +33,8 @@ def machine(*gpus: Gpu, reason: str = "") -> Machine:
     [
         (2, "low"), (5.7, "low"), (5.99, "medium"), (6, "medium"), (8, "medium"),
         (11, "medium"), (11.99, "high"), (12, "high"), (16, "high"), (24, "high"),
-        (24.01, "high"), (31.8, "workstation"), (139.8, "workstation"),
+        (24.01, "high"), (31.8, "workstation"), (45.0, "workstation"),
+        (47.5, "server"), (64, "server"), (139.8, "server"),
     ],
 )  # fmt: skip
 def test_tiers_by_memory(gib: float, tier: str) -> None:
@@ -42,7 +48,7 @@ def test_the_briefs_table() -> None:
     asked = {name: (tier.batch, tier.size) for name, tier in TIERS.items()}
     assert asked == {
         "cpu": (4, 320), "low": (8, 480), "medium": (16, 640), "high": (32, 640),
-        "workstation": (64, 800),
+        "workstation": (64, 800), "server": (64, 800),
     }  # fmt: skip
 
 
@@ -92,7 +98,7 @@ def test_what_a_tier_asks_a_trainer() -> None:
     asked: dict[str, Setting] = {
         **{"runner.batch": 8, "runner.workers": 2, "runner.prefetch": 2, "size": (480, 640)}
     }
-    knobs = Knobs(size=Size("size"), batches={"high": 12})
+    knobs = Knobs(size=Size("size"), by_tier={"runner.batch": {"high": 12}})
     assert scaled(asked, knobs, TIERS["workstation"], cores=32) == {
         "runner.batch": 64, "runner.workers": 16, "runner.prefetch": 4, "size": (576, 800),
     }  # fmt: skip
@@ -100,6 +106,65 @@ def test_what_a_tier_asks_a_trainer() -> None:
     assert scaled(asked, knobs, TIERS["high"], cores=4)["runner.workers"] == 3
     clips = Knobs(size=Size("frames", multiple=8, floor=16, tiers={"low": 30}))
     assert scaled({**asked, "frames": 96}, clips, TIERS["low"], cores=1)["frames"] == 24
+
+
+LOADERS: dict[str, Setting] = {"runner.batch": 8, "runner.workers": 3, "videos.threads": 2}
+DECODERS = Knobs(prefetch=None, threads="videos.threads", by_tier={
+    "runner.batch": {"server": 8}, "runner.workers": {"server": 12},
+    "videos.threads": {"server": 12, "high": 6},
+})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cores", "keep", "workers", "threads"),
+    [
+        (None, (), 12, 12), (144, (), 12, 12), (48, (), 12, 4), (16, (), 12, 1), (8, (), 7, 1),
+        (1, (), 0, 1), (16, ("runner.workers",), None, 5), (16, ("videos.threads",), 12, None),
+    ],
+)  # fmt: skip
+def test_loaders_and_their_threads_stay_within_the_cores(
+    cores: int | None, keep: tuple[str, ...], workers: int | None, threads: int | None
+) -> None:
+    asked = scaled(LOADERS, DECODERS, TIERS["server"], cores, keep)
+    expected = {"runner.batch": 8, "runner.workers": workers, "videos.threads": threads}
+    assert asked == {key: value for key, value in expected.items() if value is not None}
+
+
+def test_a_tier_that_is_not_named_takes_the_usual() -> None:
+    asked = scaled(LOADERS, DECODERS, TIERS["high"], None)
+    assert asked == {"runner.batch": 32, "runner.workers": 8, "videos.threads": 6}
+    assert scaled(LOADERS, DECODERS, TIERS["low"], None) == {
+        "runner.batch": 8, "runner.workers": 4,
+    }  # fmt: skip
+
+
+def test_the_two_columns_of_the_brief_on_adatad() -> None:
+    knobs = ADATAD.knobs
+    assert knobs is not None
+    requested = settings_of(AdaTadConfig(data=Path("videos")), knobs)
+    asked = {name: scaled(requested, knobs, tier, None) for name, tier in TIERS.items()}
+    assert asked["workstation"] == {
+        "runner.batch": 4, "runner.workers": 6, "runner.prefetch": 4, "videos.threads": 8,
+        "inference.batch": 1,
+    }  # fmt: skip
+    assert asked["server"] == {
+        "runner.batch": 8, "runner.workers": 12, "runner.prefetch": 6, "videos.threads": 12,
+        "inference.batch": 2,
+    }  # fmt: skip
+    assert all(values.keys() == asked["server"].keys() for values in asked.values())
+
+
+@pytest.mark.parametrize("kind", ["yolo", "motrv2"])
+def test_a_server_is_asked_for_what_a_workstation_is_by_the_other_trainers(kind: str) -> None:
+    spec = CATALOG[kind]
+    assert spec.knobs is not None
+    config = spec.config.model_validate(
+        {"kind": kind, "data": "folder"}
+        | ({"model": "auto", "hardware": {"auto_scale": True}} if kind == "yolo" else {})
+    )
+    requested = settings_of(config, spec.knobs)
+    one, other = TIERS["workstation"], TIERS["server"]
+    assert scaled(requested, spec.knobs, one, 8) == scaled(requested, spec.knobs, other, 8)
 
 
 class Nvml:

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import pytest
 from torch import Tensor, nn
 
 from backend.core.events import Setting
@@ -39,6 +40,41 @@ def test_what_is_kept_for_the_backward_pass(tmp_path: Path) -> None:
     training = build(averaged, tmp_path)
     training = dataclasses.replace(training, model=Half().requires_grad_(False))
     assert needed(training) == Need(fixed=2 * weights, per_sample=0), "nothing trains"
+
+
+class Blocks(Half):
+    """Three blocks follow, each of which keeps its input and four times as much inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            *(nn.Sequential(nn.Linear(16, 64, False), nn.ReLU(), nn.Linear(64, 16, False))
+              for _ in range(3))
+        )  # fmt: skip
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        return {"loss": self.blocks(self.linear(batch[0].flatten(1))).sum()}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "frozen", "numbers"),
+    [
+        ([], "", 900 + 3 * (16 + 64)),
+        (["blocks.*"], "", 900 + 3 * 16 + 64),
+        (["blocks"], "", 900 + 16 + 3 * 64 + 2 * 16),
+        (["blocks.*"], "linear", 2 * 16 + 64 + 16),
+        (["blocks.*"], "linear blocks.0", 2 * 16 + 64),
+    ],
+)
+def test_of_what_is_recomputed_the_inputs_and_the_largest_are_kept(
+    patterns: list[str], frozen: str, numbers: int, tmp_path: Path
+) -> None:
+    config = RunnerToyConfig(data=write_toy_data(tmp_path))
+    training = build(config.replace({"runner.checkpointing": patterns}), tmp_path)
+    model = Blocks()
+    for name in frozen.split():
+        model.get_submodule(name).requires_grad_(False)
+    assert needed(dataclasses.replace(training, model=model)).per_sample == numbers * 4
 
 
 def test_a_convolutional_network_needs_more_for_more(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_constant_is_constant(warmup: int) -> None:
 def test_a_warm_up_longer_than_training_is_refused() -> None:
     with pytest.raises(ConfigError, match="warmup_steps is 20, but there are only 10"):
         rates(Length(2, 5), warmup_steps=20)
-    with pytest.raises(ConfigError, match="warmup_epochs is 2.5, 12 steps, but there are only 10"):
+    with pytest.raises(ConfigError, match="12 steps, but there are only 10"):
         rates(Length(2, 5), warmup_epochs=2.5)
 
 

@@ -80,6 +80,27 @@ def test_golden_cases_of_the_reference() -> None:
         )
 
 
+@pytest.mark.skipif(not GOLDEN.is_file(), reason="the golden cases are not on this machine")
+def test_golden_cases_do_not_depend_on_the_windows_they_came_from() -> None:
+    content = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    for case in content["soft_nms"].values():
+        given = case["input"]
+        rule = SoftNms(
+            given["sigma"], given["min_score"], given["max_seg_num"], given["multiclass"]
+        )
+        every = Detections(
+            np.array(given["segments"]),
+            np.array(given["scores"]),
+            np.array(given["labels"], dtype=np.int64),
+        )
+        assert len(every) > 3
+        windows = [every.taken(np.arange(first, len(every), 3)) for first in (2, 0, 1)]
+        kept = merged([*windows, detections()], rule)
+        tolerance = content["tolerance"]["soft_nms_score"]
+        wanted = [one["score"] for one in case["kept"]]
+        np.testing.assert_allclose(kept.scores, wanted, atol=tolerance)
+
+
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize(
     "rule",

@@ -3,6 +3,7 @@ import io
 import json
 import math
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,15 @@ def found(*items: tuple[str, float, float, float], video: str = "a") -> Any:
     }
 
 
+def golden() -> Iterator[tuple[Any, Any, Any]]:
+    """Each golden case with its ground truth and predictions."""
+    for case in json.loads((GOLDEN / "expected.json").read_text())["map"].values():
+        gt, pred = (
+            json.loads((GOLDEN / case[x]).read_text()) for x in ("ground_truth", "predictions")
+        )
+        yield case, gt, pred
+
+
 def ap(evidence: Evidence, label: str, name: str = "AP@0.5") -> float | None:
     return evidence.scores().per_class[label][name]
 
@@ -62,6 +72,44 @@ def test_the_golden_case_is_met_to_1e_9() -> None:
             assert got == pytest.approx(values, abs=1e-9)
         instances = sum(row["instances"] or 0 for row in scores.per_class.values())
         assert instances == case["num_ground_truth"]
+
+
+@pytest.mark.skipif(not GOLDEN.is_dir(), reason="the golden cases are not on this machine")
+def test_what_must_not_count_leaves_the_golden_case_as_it_is() -> None:
+    """Truths annotated twice, ambiguous or empty ones, predictions of unknown classes and videos,
+    and the order of videos."""
+    for case, gt, pred in golden():
+        for video in gt["database"].values():
+            for item in list(video["annotations"]):
+                start, end = item["segment"]
+                video["annotations"] += [
+                    {"label": item["label"], "segment": [start + 4e-4, end - 4e-4]},
+                    {"label": "Ambiguous", "segment": [start, end]},
+                    {"label": item["label"], "segment": [end, start]},
+                ]
+        for items in pred["results"].values():
+            items.append({"label": "swim", "segment": [0.0, 9.0], "score": 1.0})
+        pred["results"]["elsewhere"] = next(iter(pred["results"].values()))
+        gt["database"] = dict(reversed(gt["database"].items()))
+
+        scores = match(gt, pred, OPTIONS).scores()
+
+        assert scores.metrics["average_mAP"] == pytest.approx(case["average_mAP"], abs=1e-9)
+        for tiou, value in case["mAP"].items():
+            assert scores.metrics[f"mAP@{tiou}"] == pytest.approx(value, abs=1e-9)
+
+
+@pytest.mark.skipif(not GOLDEN.is_dir(), reason="the golden cases are not on this machine")
+def test_one_video_of_the_golden_case_scores_alone_what_it_scores_among_others() -> None:
+    for _, gt, pred in golden():
+        among = match(gt, pred, OPTIONS).scores().per_unit
+        assert len(among) > 1
+        for name, row in among.items():
+            only = {"database": {name: gt["database"][name]}}
+            found = {"results": {name: pred["results"].get(name, [])}}
+            alone = match(only, found, OPTIONS).scores()
+            assert alone.units == 1
+            assert alone.metrics == {key: row[key] for key in alone.metrics}
 
 
 @pytest.mark.parametrize("decimals", [6, 1])

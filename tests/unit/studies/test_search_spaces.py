@@ -44,6 +44,15 @@ BASES: dict[str, dict[str, object]] = {
         **{"kind": "motrv2", "data": "players", "source": "people"},
         "model": {"pretrained": "one_class.pth"},
     },
+    "adatad": {"kind": "adatad", "data": "films.json"},
+    "adatad as published": {
+        **{"kind": "adatad", "data": "films.json"},
+        "runner": {"optimizer": {"lr": {"backbone": 0, "adapter": 2e-4, "detector": 1e-4}}},
+    },
+    "small adatad": {
+        **{"kind": "adatad", "data": "films.json", "freeze": {"strategy": "head-only"}},
+        **{"model": {"preset": "tiny"}, "windows": {"length": 96}},
+    },
 }  # fmt: skip
 
 
@@ -191,5 +200,7 @@ def test_classes_without_a_configuration_are_one_sentence() -> None:
 
 
 def test_an_unknown_study_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(StudyError, match="unknown study 'freezzing'; there is: copy_paste, freez"):
+    with pytest.raises(
+        StudyError, match="unknown study 'freezzing'; there is: adapters, copy_paste"
+    ):
         _spec.find("freezzing")

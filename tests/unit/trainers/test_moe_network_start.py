@@ -160,7 +160,7 @@ def test_building_needs_no_network_and_leaves_the_home_alone(tmp_path: Path) -> 
         "from backend.trainers.moe_rtdetr.spec import CLASSES, ModelConfig, MoeConfig\n"
         "build_network(ModelConfig(preset='tiny'), MoeConfig(), CLASSES)\n"
         "from huggingface_hub import constants\n"
-        "from backend.trainers.moe_rtdetr.hermetic import online\n"
+        "from backend.nn.hermetic import online\n"
         "assert constants.HF_HUB_OFFLINE and constants.HF_HUB_DISABLE_TELEMETRY\n"
         "with online(): assert not constants.HF_HUB_OFFLINE\n"
         "assert constants.HF_HUB_OFFLINE\n"

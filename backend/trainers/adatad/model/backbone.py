@@ -86,13 +86,43 @@ class Backbone(nn.Module):
 
     def forward(self, frames: Tensor, valid: Tensor) -> Tensor:
         """Features (B, C, T) float32 of frames (B, T, 3, H, W) uint8; zero in the padding."""
-        steps = valid.reshape(len(valid), -1, self.geometry.tubelet).any(-1)
+        return self.spread(self.pooled(frames, valid), valid)
+
+    def pooled(self, frames: Tensor, valid: Tensor) -> Tensor:
+        """Features (B, steps, C) float32, one for each pair of frames: means over a picture."""
+        if self.geometry.chunkwise:
+            return self._chunkwise(frames, valid)
+        return self._pooled(frames, valid)
+
+    def spread(self, pooled: Tensor, valid: Tensor) -> Tensor:
+        """Such features (B, steps, C) as (B, C, T), zero in the padding."""
+        return per_frame(pooled.transpose(1, 2), self._steps(valid), valid)
+
+    def _pooled(self, frames: Tensor, valid: Tensor) -> Tensor:
+        steps = self._steps(valid)
         tokens = self._tokens(frames, valid)
         keys = self._keys(steps, tokens.shape[2])
         for block in self.blocks:
             tokens = block(tokens, steps, keys)
-        features = tokens.mean(2).transpose(1, 2).float()
-        return per_frame(features, steps, valid)
+        return tokens.mean(2).float()
+
+    def _chunkwise(self, frames: Tensor, valid: Tensor) -> Tensor:
+        """Each chunk alone, zeros for those of padding: kernels may round by what is computed
+        beside, and autocast rounds anyway."""
+        chunk, tubelet = self.geometry.chunk, self.geometry.tubelet
+        shape = len(frames), valid.shape[1] // tubelet, self.geometry.width
+        found = torch.zeros(shape, device=frames.device)
+        with torch.no_grad(), torch.autocast(frames.device.type, enabled=False):
+            for window, count in enumerate(valid.sum(1).tolist()):
+                for start in range(0, count, chunk):
+                    seen = slice(window, window + 1), slice(start, start + chunk)
+                    steps = slice(start // tubelet, (start + chunk) // tubelet)
+                    found[window, steps] = self._pooled(frames[seen], valid[seen])[0]
+        return found
+
+    def _steps(self, valid: Tensor) -> Tensor:
+        """(B, steps): those with a frame that is no padding."""
+        return valid.reshape(len(valid), -1, self.geometry.tubelet).any(-1)
 
     def _tokens(self, frames: Tensor, valid: Tensor) -> Tensor:
         """(B, steps, places, C), with positions; padding is grey, whatever was there."""

@@ -1,6 +1,7 @@
 """The sizes that make one AdaTAD different from another."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,8 +17,10 @@ class Geometry:
     Backbone: ``width``, ``layers``, ``heads``; it sees chunks of ``chunk`` frames as tubes of
     ``tubelet`` frames and ``patch`` x ``patch`` pixels; its positions are those of images of
     ``native`` pixels. An adapter is ``adapter_ratio`` of the width wide. Detector:
-    ``detector_width``, ``detector_heads``, ``levels`` of the pyramid. Raises ConfigError for
-    sizes that do not fit together.
+    ``detector_width``, ``detector_heads``, ``levels`` of the pyramid. ``chunkwise``: the backbone
+    sees chunk by chunk in float32, so that what it says of one is the same to the bit in every
+    window; only where it is frozen and has no adapters. Raises ConfigError for sizes that do not
+    fit together.
     """
 
     classes: int = 20
@@ -36,6 +39,7 @@ class Geometry:
     detector_heads: int = 4
     levels: int = 6
     detector_drop_path: float = 0.1
+    chunkwise: bool = False
 
     def __post_init__(self) -> None:
         if self.classes < 1:
@@ -50,6 +54,8 @@ class Geometry:
                 f"an adapter of {self.adapter_ratio:g} times {self.width} channels is empty; "
                 "set a larger adapter ratio"
             )
+        if self.chunkwise and self.adapter != "none":
+            raise ConfigError("adapters look across chunks, so the backbone cannot be chunkwise")
 
     @property
     def hidden(self) -> int:
@@ -92,3 +98,9 @@ SMALL = Geometry(
 )
 """For tests and the demo: windows of 96 frames of 64 x 64 pixels. It is too small, and trained
 too shortly, to leave anything out."""
+
+PRESETS: Mapping[str, Geometry] = {
+    "videomae-small": Geometry(),
+    "videomae-base": Geometry(width=768, heads=12),
+    "tiny": SMALL,
+}

@@ -26,6 +26,13 @@ class AdaTad(nn.Module):
         """What is found in windows (B, T, 3, H, W) uint8. Raises ConfigError for other sizes."""
         return self.detect(self.features(frames, valid), valid)
 
+    def outputs(self, batch: Batch) -> Outputs:
+        """What is found in a batch; features that it brings are not computed again."""
+        if batch.features is None:
+            outputs: Outputs = self(batch.frames, batch.valid)
+            return outputs
+        return self.detect(self.backbone.spread(batch.features, batch.valid), batch.valid)
+
     def features(self, frames: Tensor, valid: Tensor) -> Tensor:
         """The backbone's part: (B, C, T) float32, zero in the padding."""
         self.geometry.check(frames.shape[1], frames.shape[-2], frames.shape[-1])
@@ -39,7 +46,7 @@ class AdaTad(nn.Module):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """``cls_loss`` and ``reg_loss``, whose sum is trained on, and ``positives``."""
-        outputs = self(batch.frames, batch.valid)
+        outputs = self.outputs(batch)
         return self.normalised(summed_losses(outputs, batch.segments, batch.labels))
 
     def normalised(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,3 +1,3 @@
 """What is asked for: prompts, the gate that follows them, and how well it does."""
 
-import backend.trainers.moe_rtdetr.hermetic  # noqa: F401 (must come before transformers)
+import backend.nn.hermetic  # noqa: F401 (must come before transformers)

@@ -1,3 +1,3 @@
 """The network, its loss and its weights; with all of it, transformers stays offline."""
 
-import backend.trainers.moe_rtdetr.hermetic  # noqa: F401 (must come before transformers)
+import backend.nn.hermetic  # noqa: F401 (must come before transformers)

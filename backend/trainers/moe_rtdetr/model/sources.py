@@ -16,7 +16,7 @@ from transformers.utils import logging
 
 from backend.core.digest import sha256
 from backend.core.errors import CheckpointError
-from backend.trainers.moe_rtdetr.hermetic import online
+from backend.nn.hermetic import online
 from backend.trainers.moe_rtdetr.model.original import read_original
 from backend.trainers.moe_rtdetr.spec import ModelConfig
 

@@ -1,6 +1,7 @@
 """transformers without the network and without telemetry.
 
-Import this before it: the Hugging Face client reads these switches while it is imported.
+Import this before it: the Hugging Face client reads these switches while it is imported. One that
+was imported earlier is put offline, where it has no telemetry either.
 """
 
 import os

@@ -1,0 +1,43 @@
+"""The demo from end to end, with next to no training: every step, table and next command."""
+
+from pathlib import Path
+
+import pytest
+
+from backend.tracking.home import Home
+from backend.trainers.adatad.pretraining import Pretraining
+from studies._demo_adatad import STRATEGIES, Demo, Size
+
+TINY = Size(
+    train=4,
+    val=1,
+    holdout=2,
+    pretraining=Pretraining(clips=16, unseen=8, steps=2, batch=4, warmup=1),
+    changes={
+        "epochs": 2,
+        "diagnostics.stop": "never",  # so few videos do not have every class
+        "windows.per_video": 1,
+        "runner.schedule.warmup_steps": 1,
+        "runner.checkpoints.interval": 1,
+    },
+)
+
+
+@pytest.mark.timeout(600)
+def test_the_demo_says_what_each_strategy_finds_and_costs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = Home(tmp_path / "mlruns")
+    Demo(home, TINY).run()
+    told = capsys.readouterr().out
+    assert [f"{part}/6" in told for part in range(1, 7)] == [True] * 6
+    rows = {line.split()[0]: line.split() for line in told.splitlines() if line.strip()}
+    assert all(name in rows for name in STRATEGIES)
+    assert "trainable parameters" in told
+    assert told.count("→ untrimmed") == 3
+    reports = list(home.work.glob("*/report.html"))
+    assert any(str(path) in told for path in reports)
+    Demo(home, TINY).run()
+    again = capsys.readouterr().out
+    assert again.count("trained before") == len(STRATEGIES)
+    assert "made before" in again
