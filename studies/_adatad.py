@@ -9,8 +9,8 @@ from backend.trainers.adatad.spec import ADAPTERS, SPEC, AdaTadConfig
 KIND = SPEC.kind
 RATE = "runner.optimizer.lr."
 LAYERS, LENGTH = "freeze.layers", "windows.length"
-START = 1e-5
-"""A rate for the backbone where the config has 0, since it is frozen there."""
+STARTS = {"detector": 1e-4, "adapter": 2e-4, "backbone": 1e-5}
+"""Rates for where the config has 0, since it freezes the group or has none."""
 
 FACTORS = (0.5, 1.0, 2.0)
 LONGEST = 8192
@@ -36,7 +36,7 @@ def rates_of(base: TrainConfig, strategy: str) -> dict[str, float]:
     groups = ["detector"]
     groups += ["adapter"] if strategy in ADAPTERS else []
     groups += ["backbone"] if strategy in ("full", "last-layers") else []
-    return {RATE + group: lr[group] or START for group in groups}
+    return {RATE + group: lr[group] or STARTS[group] for group in groups}
 
 
 def fitting_layers(base: TrainConfig) -> int:

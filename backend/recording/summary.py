@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from backend.core.costs import TOLD, costs_of
 from backend.core.events import (
     UNFINISHED,
     CheckpointRemoved,
@@ -70,6 +71,7 @@ class Summary:
         self._recovered: list[dict[str, Any]] = []
         self._freezing: dict[str, FreezeReported] = {}
         self._rates: dict[str, float] = {}
+        self._costs: list[Event] = []
         self._saved: dict[str, Checkpoint] = {}
         self._best: list[str] = []
         self._report: EvalReport | None = None
@@ -79,6 +81,8 @@ class Summary:
         event = envelope.event
         self._clock.add(envelope)
         self._epochs.add(event)
+        if isinstance(event, TOLD):
+            self._costs.append(event)
         if isinstance(event, RunStarted):
             self._started, self._finished = event, None
             self._work.summary.unlink(missing_ok=True)
@@ -144,6 +148,7 @@ class Summary:
             "oom_events": self._recovered,
             "freeze_report": {phase: _facts(told) for phase, told in self._freezing.items()},
             "lr_groups": self._lr_groups(),
+            "costs": costs_of(self._costs).model_dump(),
             "data": [item.model_dump() for item in started.data] if started else [],
             "versions": started.environment if started else {},
             "third_party_licenses": dict(self._spec.licenses) if self._spec else {},

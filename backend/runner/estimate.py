@@ -61,9 +61,10 @@ class Kept:
 
     def keep(self, tensor: Tensor) -> None:
         """The graph wants it for the backward pass."""
-        if _place(tensor) not in self._own | self._outside.keys():
+        place = _place(tensor)
+        if place not in self._own and place not in self._outside:
             held = self._outside if self._inside is None else self._inside
-            held[_place(tensor)] = tensor
+            held[place] = tensor
 
     def _enter(self, module: nn.Module, inputs: tuple[object, ...]) -> None:
         tensors = [one for one in inputs if isinstance(one, Tensor)]

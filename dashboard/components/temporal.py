@@ -16,6 +16,9 @@ from dashboard.formatting import count
 from dashboard.view import View
 
 SIGNS = {"both": "", "gained": "▲", "lost": "▼", "neither": "✕"}
+MOST_ACTIONS = 50
+"""Rows of the table; a cell is a component of its own, and thousands take the browser a minute."""
+_URGENCY = ("lost", "gained", "neither", "both")
 _SHOW = "Show it in the chart and the video"
 _LOOKS = (
     ("right", "right, or found"),
@@ -137,32 +140,35 @@ def summary(found: Timeline, threshold: float, scores: tuple[float, float]) -> s
 
 
 def table(found: Timeline) -> Any:
-    """A row per action: who found it, with which score and IoU."""
+    """A row per action: who found it, with which score and IoU; of many those that changed."""
     if not found.actions:
         return dmc.Text("No annotated actions here.", size="sm", c="dimmed")
-    names = ("Action", "From", "To", "Found by", "Old: score", "IoU", "New: score", "IoU", "")
-    numeric = {"From", "To", "Old: score", "IoU", "New: score"}
+    ranked = sorted(found.actions, key=lambda action: _URGENCY.index(action.outcome))
+    shown = sorted(ranked[:MOST_ACTIONS], key=lambda action: action.start)
+    left = len(found.actions) - len(shown)
+    names = ("Action", "Seconds", "Found by", "Old: score, IoU", "New: score, IoU", "")
     head = [
-        html.Th(name, scope="col", className="num" if name in numeric else "") for name in names
+        html.Th(name, scope="col", className="num" if "," in name or name == "Seconds" else "")
+        for name in names
     ]
-    rows = [_row(action) for action in found.actions]
-    return html.Div(
-        html.Table(
-            [html.Thead(html.Tr(head)), html.Tbody(rows)],
-            className="table",
-            **{"aria-label": f"Actions of {found.video}"},
-        ),
-        className="scroll-x limited",
-        tabIndex=0,
+    note = (
+        f"{count(left, 'action')} more: those that one model alone found, or neither, come first "
+        "here; a class shows fewer at once, and the chart shows all."
     )
+    body = html.Table(
+        [html.Thead(html.Tr(head)), html.Tbody([_row(action) for action in shown])],
+        className="table",
+        **{"aria-label": f"Actions of {found.video}"},
+    )
+    return [
+        html.Div(body, className="scroll-x limited", tabIndex=0),
+        dmc.Text(note, size="xs", c="dimmed") if left else None,
+    ]
 
 
 def _row(action: Action) -> Any:
     meaning = OUTCOMES[action.outcome][1].removeprefix("found by ")
-    tone = {"gained": "good", "lost": "bad"}.get(action.outcome, "")
-    cells: list[Any] = []
-    for one, near in zip((action.old, action.new), action.nearest, strict=True):
-        cells += _found(one, near)
+    tone = {"gained": "delta good", "lost": "delta bad"}.get(action.outcome, "")
     button = html.Button(
         "Show", className="link-button", title=_SHOW,
         **{"data-seek": f"{action.start},{action.end}",
@@ -171,21 +177,20 @@ def _row(action: Action) -> Any:
     return html.Tr(
         [
             html.Th(action.label, scope="row"),
-            html.Td(f"{action.start:.2f} s", className="num"),
-            html.Td(f"{action.end:.2f} s", className="num"),
-            html.Td(html.Span(f"{SIGNS[action.outcome]} {meaning}", className=f"delta {tone}")),
-            *cells,
+            html.Td(f"{action.start:.2f} to {action.end:.2f}", className="num"),
+            html.Td(f"{SIGNS[action.outcome]} {meaning}", className=tone),
+            _found(action.old, action.nearest[0]),
+            _found(action.new, action.nearest[1]),
             html.Td(button),
         ]
     )
 
 
-def _found(one: Detection | None, near: float) -> list[Any]:
+def _found(one: Detection | None, near: float) -> Any:
     if one is None:
-        text = f"nearest {near:.2f}" if near else "none near"
-        return [html.Td("–", className="num"), html.Td(text, className="num dim")]
-    return [html.Td(f"{one.score:.3f}", className="num"),
-            html.Td(f"{one.iou:.2f}", className="num")]  # fmt: skip
+        text = f"missed, nearest {near:.2f}" if near else "missed, none near"
+        return html.Td(text, className="num dim")
+    return html.Td(f"{one.score:.3f}, {one.iou:.2f}", className="num")
 
 
 def no_film(problem: str) -> Any:

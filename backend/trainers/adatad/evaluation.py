@@ -104,8 +104,8 @@ def read_subset(facts: Facts, request: EvalRequest, config: AdaTadConfig) -> Tem
     (split,) = data.splits
     if not split.usable:
         raise DataError(
-            f"{split.source}: none of the {len(split.videos):,} videos of '{split.split}' has a "
-            f"file in {split.searched} that can be used, so there is nothing to score"
+            f"{split.source}: no video of '{split.split}' has a file in {split.searched} that can "
+            "be used, so there is nothing to score; mend the files or choose another split"
         )
     strangers = _labels(split) - {*facts.classes, *config.ignored}
     if config.classes:

@@ -6,7 +6,7 @@ In float32 whatever training runs in, as all trainers here evaluate: numbers do 
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import groupby, islice
 from operator import itemgetter
@@ -24,7 +24,7 @@ from backend.trainers.adatad.model.decoding import Keeping, ToSeconds, decode
 from backend.trainers.adatad.model.losses import summed_losses
 from backend.trainers.adatad.model.network import AdaTad
 from backend.trainers.adatad.model.points import Outputs
-from backend.trainers.adatad.spec import AdaTadConfig, InferenceConfig
+from backend.trainers.adatad.spec import AdaTadConfig
 
 Watch = Callable[[Batch, Outputs], None]
 """Gets each batch with what the network says of it."""
@@ -59,8 +59,9 @@ def look(
     Raises DataError for a video that cannot be decoded, and for scores that are no numbers.
     """
     network.eval()
+    how = config.inference
+    rule = SoftNms(how.sigma, how.min_score, how.max_segments, how.per_class)
     found = _detected(network, windows, config, watches)
-    rule = rule_of(config.inference)
     return {
         name: merged([detections for _, detections in parts], rule)
         for name, parts in groupby(found, key=itemgetter(0))
@@ -79,11 +80,6 @@ def batches(
     yield from zip(groups, _ahead(partial(_batch, windows), groups, threads), strict=True)
 
 
-def rule_of(config: InferenceConfig) -> SoftNms:
-    """How the windows of a video are merged."""
-    return SoftNms(config.sigma, config.min_score, config.max_segments, config.per_class)
-
-
 def _batch(windows: SlidingWindows, places: Iterable[int]) -> Batch:
     return collate([windows[place] for place in places])
 
@@ -96,16 +92,15 @@ def _ahead(
         yield from map(make, groups)
         return
     rest = iter(groups)
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[Batch]] = deque()
-        try:
-            waiting.extend(pool.submit(make, group) for group in islice(rest, threads))
-            while waiting:
-                batch = waiting.popleft().result()
-                waiting.extend(pool.submit(make, group) for group in islice(rest, 1))
-                yield batch
-        finally:
-            pool.shutdown(cancel_futures=True)
+    pool = ThreadPoolExecutor(threads)
+    try:
+        waiting = deque(pool.submit(make, group) for group in islice(rest, threads))
+        while waiting:
+            batch = waiting.popleft().result()
+            waiting.extend(pool.submit(make, group) for group in islice(rest, 1))
+            yield batch
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _detected(

@@ -269,7 +269,6 @@ SPEC = TrainerSpec(
         "epochs": ("epochs",),
         "weight_decay": ("runner.optimizer.weight_decay",),
         "dropout": ("model.detector_drop_path",),
-        "threshold": ("inference.min_score",),
         "stride": ("windows.stride",),
         "validation_interval": ("runner.validation.interval",),
         "validation_begin": ("runner.validation.begin",),

@@ -136,7 +136,7 @@ def _of_ours(saved: Saved, network: AdaTad, classes: Sequence[str]) -> _Source:
     known = [name for name in classes if name in saved.classes]
     if tuple(classes) != saved.classes:
         remarks.append(_class_words(saved, classes, known))
-        for name in CLASS_HEAD if known else ():
+        for name in tensors.keys() & CLASS_HEAD if known else ():
             tensors[name] = _rows(tensors[name], network.state_dict()[name], saved, classes)
     others = () if known else CLASS_HEAD
     tensors = {name: one for name, one in tensors.items() if name not in others}
@@ -150,7 +150,10 @@ def _of_ours(saved: Saved, network: AdaTad, classes: Sequence[str]) -> _Source:
 
 
 def _rows(theirs: Tensor, ours: Tensor, saved: Saved, classes: Sequence[str]) -> Tensor:
-    """The output of each of our classes: theirs by name, else as it is."""
+    """The output of each of our classes: theirs by name, else as it is. Of another width it is
+    left to be refused."""
+    if theirs.shape[1:] != ours.shape[1:]:
+        return theirs
     rows = ours.clone()
     for at, name in enumerate(classes):
         if name in saved.classes:

@@ -10,7 +10,7 @@ from backend.analysis.actions import Action, Detection, Timeline
 from backend.core.comparisons import Comparison
 from dashboard.actions import STILL, VIDEO, Recordings
 from dashboard.app import create_app
-from dashboard.components.temporal import chart, temporal
+from dashboard.components.temporal import MOST_ACTIONS, chart, table, temporal
 from dashboard.figures.timeline import MOST, MOST_ROWS, class_colors, timeline_figure
 from dashboard.pages.compare_temporal import drawn, filmed, listed, opened
 from dashboard.view import View
@@ -82,10 +82,10 @@ def test_each_model_may_have_the_score_of_its_best_f1(recordings: Recordings) ->
 
 
 def test_chart_and_table_say_the_same(recordings: Recordings) -> None:
-    shown, said, table = drawn(recordings, CHOICE, "acted", "target/dive", "dark")
+    shown, said, rows = drawn(recordings, CHOICE, "acted", "target/dive", "dark")
     assert "Old (scores from 0) finds 3 of 4 actions, 1 false" in said
-    text = text_of(table)
-    for part in ("▲ new only", "▼ old only", "nearest 0.35", "0.900", "10.50 s"):
+    text = text_of(rows)
+    for part in ("▲ new only", "▼ old only", "nearest 0.35", "0.900, 1.00", "10.50 to 12.00"):
         assert part in text
     assert '"data-seek": "10.0,14.0"' in text
     figure = shown[0].figure
@@ -96,8 +96,8 @@ def test_chart_and_table_say_the_same(recordings: Recordings) -> None:
 
 
 def test_a_video_without_actions_and_a_class_without_videos(recordings: Recordings) -> None:
-    _, _, table = drawn(recordings, CHOICE, "acted", "target/empty", "light")
-    assert "No annotated actions" in text_of(table)
+    rows = drawn(recordings, CHOICE, "acted", "target/empty", "light")[2]
+    assert "No annotated actions" in text_of(rows)
     nothing = drawn(recordings, CHOICE, "acted", None, "light")
     assert nothing == (None, "No video has an action of this class.", None)
 
@@ -112,6 +112,17 @@ def test_overlapping_segments_have_rows_and_too_many_are_counted() -> None:
     assert sorted(set(rows)) == list(range(1 + MOST_ROWS + 1))
     said = text_of(chart(made, Timeline("v", 500.0, (action,), many, long)))
     assert "3 detections of old not drawn and 2 detections of new not drawn" in said
+
+
+def test_of_many_actions_the_table_has_those_that_changed() -> None:
+    right = Detection("a", 0.0, 1.0, 0.9, 1.0, 0)
+    many = [Action("a", float(at), at + 0.5, right, right, (1.0, 1.0)) for at in range(60)]
+    many[58] = Action("a", 58.0, 58.5, right, None, (1.0, 0.0))
+    text = text_of(table(Timeline("v", 60.0, tuple(many), (), ())))
+    assert text.count("data-seek") == MOST_ACTIONS
+    assert "58.00 to 58.50" in text
+    assert "57.00 to 57.50" not in text
+    assert "10 actions more" in text
 
 
 def test_a_class_has_one_colour_in_all_videos() -> None:

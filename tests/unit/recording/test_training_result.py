@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from backend.core.events import (
+    CostsMeasured,
     Envelope,
     Event,
     FileSaved,
@@ -162,7 +163,13 @@ def test_rates_freezing_files_and_checkpoints(work: WorkDir) -> None:
     saved = FileSaved(path="best.onnx", kind="onnx", sha256="ab", facts={"opset": 18})
     rates = MetricsLogged(step=1, epoch=1, metrics={"lr/head": 0.05, "lr/neck": 0.01})
     *events, end = scripted_run.all_events(work)
-    found = write(work, *events, rates, saved, end)
+    took = CostsMeasured(step=9, seconds={1: 3.0, 2: 2.5}, memory=2**30, memory_of="device")
+    found = write(work, *events, rates, saved, took, end)
+    declared = found["freeze_report"]["declared"]["groups"]
+    assert found["costs"] == {
+        "trainable": sum(group["trainable"] for group in declared),
+        **{"seconds": 2.75, "memory": 2**30, "memory_of": "device"},
+    }
     assert found["lr_groups"] == {
         "head": {"lr": 0.1, "last": 0.05},
         "neck": {"lr": None, "last": 0.01},

@@ -209,7 +209,7 @@ def test_a_missing_video_is_refused_or_left_out_of_everything(
 def test_a_subset_without_a_usable_video_is_refused(saved: Saved, tmp_path: Path) -> None:
     folder = written(tmp_path / "broken", {"bad": ACTIONS}, {})
     (folder / "videos/bad.mp4").write_bytes(b"no video")
-    with pytest.raises(DataError, match="none of the 1 videos of 'validation' has a file in"):
+    with pytest.raises(DataError, match="no video of 'validation' has a file in"):
         scored(saved, folder, tmp_path / "out", videos__allow_missing=True)
     assert not (tmp_path / "out").exists()
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from backend.core.errors import CheckpointError, ConfigError
 from backend.trainers.adatad.loading import CLASS_HEAD
 from backend.trainers.adatad.selection import group_of
-from backend.trainers.adatad.spec import STRATEGIES
+from backend.trainers.adatad.spec import STRATEGIES, AdaTadConfig
 from backend.trainers.adatad.weights import Start, geometry_of, start
 from tests.support.adatad_files import CLASSES, config, saved
 
@@ -178,9 +178,28 @@ def test_public_detectors_do_not_name_their_classes(tmp_path: Path) -> None:
     assert "does not name its classes: they are taken for those of the data" in note
 
 
+def test_a_path_that_exists_is_kept_whole_and_a_name_as_it_is(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(checkpoint.parent)
+    assert config(model__pretrained=checkpoint.name).model.pretrained == str(checkpoint)
+    name = "MCG-NJU/videomae-small"
+    assert config(model__pretrained=name).model.pretrained == name
+
+
+def test_one_key_of_the_runner_leaves_the_recipe_s_others() -> None:
+    runner = config(runner__optimizer__lr__detector=1e-3).runner
+    assert runner.optimizer.lr == {"backbone": 1e-5, "adapter": 2e-4, "detector": 1e-3}
+    told = {"kind": "adatad", "data": "films", "runner": {"schedule": {"name": "constant"}}}
+    runner = AdaTadConfig.model_validate(told).runner
+    assert runner.schedule.name == "constant"
+    assert (runner.clip, runner.ema.enabled, runner.schedule.warmup_epochs) == (1.0, True, 5)
+
+
 def test_another_network_or_file_is_one_sentence(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"of another size: .*choose the preset"):
-        begun(checkpoint, model__detector_width=32)
+    for classes in (CLASSES, ("run", "wave")):
+        with pytest.raises(CheckpointError, match=r"of another size: .*choose the preset"):
+            begun(checkpoint, classes, model__detector_width=32)
     (tmp_path / "text.safetensors").write_text("no weights")
     with pytest.raises(CheckpointError, match=r"text\.safetensors: damaged"):
         begun(tmp_path / "text.safetensors")
