@@ -31,7 +31,7 @@ from backend.trainers.adatad.spec import STRATEGIES, AdaTadConfig
 from backend.trainers.adatad.trainer import AdaTadTrainer
 from studies._demo_adatad import CONFIG, Size
 
-SHOWN = ("val/average_mAP", "val/mAP@0.3", "val/mAP@0.5", "val/mAP@0.7")
+SHOWN = ("val/average_mAP", "val/mAP_0.3", "val/mAP_0.5", "val/mAP_0.7")
 COSTS = ("parameters", "CPU s")
 Found = Mapping[str, float]
 
