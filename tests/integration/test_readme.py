@@ -14,6 +14,7 @@ import pytest
 
 from backend.synthetic.skeletons import write_spotting
 from backend.synthetic.traffic import write_traffic
+from backend.synthetic.untrimmed import write_untrimmed
 from backend.synthetic.volleyball import write_volleyball
 from tests.support import motrv2_files
 from tests.support.pasting import write_annotated, write_backgrounds
@@ -29,6 +30,10 @@ PLAYERS = (
     "--set data=volleyball/source --set epochs=1 --set clips.per_epoch=4 "
     "--set runner.schedule.warmup_steps=1"
 )
+VIDEOS = (
+    "--set data=untrimmed --set epochs=1 --set windows.per_video=1 "
+    "--set runner.schedule.warmup_steps=1"
+)
 SHORTER = {
     "epochs=20": "epochs=2",
     "--trials 20": "--trials 2",
@@ -40,11 +45,14 @@ SHORTER = {
     "--name rallies --trials 8": f"--name rallies --trials 1 {CLIPS}",
     "assay demo motrv2": f"assay train configs/train/motrv2.yaml {PLAYERS}",
     "--name volleyball --trials 16": "--name volleyball --trials 1",
+    "assay demo adatad": f"assay train configs/train/adatad.yaml {VIDEOS}",
+    "--name untrimmed --trials 12": "--name untrimmed --trials 1",
 }
 MORE = {
     "assay train configs/train/yolo.yaml": " --set epochs=1",
     "assay train configs/train/mdfed.yaml": f" {CLIPS}",
     "assay train configs/train/motrv2.yaml": f" {PLAYERS}",
+    "assay train configs/train/adatad.yaml": f" {VIDEOS}",
 }
 FOUND = {4, 5, 6}
 """How the diagnosis of a training of one epoch may end."""
@@ -65,6 +73,14 @@ source: volleyball/source
 model: {pretrained: people.safetensors}
 epochs: 1
 clips: {per_epoch: 4}
+runner: {schedule: {warmup_steps: 1}}
+"""
+
+UNTRIMMED = """
+extends: configs/demo/untrimmed.yaml
+data: untrimmed
+epochs: 1
+windows: {per_video: 1}
 runner: {schedule: {warmup_steps: 1}}
 """
 
@@ -93,6 +109,8 @@ class Newcomer:
             motrv2_files.shortened(root, 12)
         motrv2_files.saved(folder / "people.safetensors")
         (folder / "volleyball.yaml").write_text(VOLLEYBALL)
+        write_untrimmed(folder / "untrimmed", train=2, val=2)
+        (folder / "untrimmed.yaml").write_text(UNTRIMMED)
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("ASSAY_")},
             "PYTHONPATH": str(ROOT), "COLUMNS": "160", "OMP_NUM_THREADS": "1",
