@@ -5,42 +5,53 @@ videos three times: with nothing but a new detector, with adapters, and as a who
 that is printed comes from these runs.
 """
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from backend import launch, report
 from backend.analysis import text
+from backend.analysis.actions import Action, ActionRecording, Detection, Timeline
 from backend.analysis.costs import COSTS
 from backend.catalog import load_config
 from backend.cli._common import show, table
 from backend.cli.checkpoints import sentences
 from backend.core.comparisons import Comparison
 from backend.core.costs import costs_of
-from backend.core.records import Run
+from backend.core.records import PromotionDecision, Run
 from backend.core.sinks import read_events
 from backend.core.workdir import WorkDir
+from backend.datasets.temporal import annotation_file
+from backend.scoring.temporal.task import TemporalOptions
 from backend.synthetic.untrimmed import write_untrimmed
 from backend.tracking.home import Home
 from backend.trainers.adatad.pretraining import Pretrained, Pretraining, pretrained
 from studies._demo_parts import Parts
 
-CONFIG = Path(__file__).parents[1] / "configs" / "demo" / "untrimmed.yaml"
+CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIG = CONFIGS / "demo" / "untrimmed.yaml"
+POLICY = CONFIGS / "policies" / "temporal.yaml"
 MODEL = "untrimmed"
 STRATEGIES = ("head-only", "adapter", "full")
+SURE, MATCHED = 0.3, 0.5
+"""From which score on the champion's answers are shown, and from which temporal IoU on they count
+as right."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """Videos of each split (of the holdout as many as the gate asks for), how the backbone is
-    pre-trained, and what else is changed in the config."""
+    """Videos of each split (of the holdout as many as the ``policy`` of the gate asks for), how
+    the backbone is pre-trained, and what else is changed in the config."""
 
     train: int = 48
     val: int = 12
     holdout: int = 20
     pretraining: Pretraining = field(default_factory=Pretraining)
     changes: Mapping[str, object] = field(default_factory=dict)
+    policy: Path = POLICY
 
 
 def make_data(home: Home) -> dict[str, Path]:
@@ -76,13 +87,12 @@ class Demo:
         show("4/6  on the holdout that no run saw: strategies, and two epochs of one run")
         verdicts, epochs = self._compared(*(run.key for run in runs))
         show("5/6  promotion: the first version, and the best one, meet the gate")
-        best = max(runs, key=lambda run: run.best[run.headline])
-        for run in dict.fromkeys((runs[0].key, best.key)):
-            decision = self.parts.promote(run, MODEL)
-            show(*(f"     {line}" for line in sentences(decision)))
-        show("6/6  a report of the run with adapters")
+        decisions = self._promoted(runs)
+        show("6/6  a report of the run with adapters, and what the champion answers")
         store = self.parts.store
         written = report.write(report.make(self.home, store, runs[1].key)).html
+        if any(decision.version for decision in decisions):
+            show("", self._answered(videos))
         self._summary(runs, verdicts, epochs, written)
 
     def _trained(self, videos: Path, backbone: Pretrained) -> list[Run]:
@@ -107,6 +117,29 @@ class Demo:
         first, last = f"{adapter}@{kept[0]}", f"{adapter}@{kept[-1]}"
         pairs = ((head, adapter), (adapter, full), (first, last))
         return [self.parts.compare(old, new) for old, new in pairs], [kept[0], kept[-1]]
+
+    def _promoted(self, runs: Sequence[Run]) -> list[PromotionDecision]:
+        decisions = []
+        best = max(runs, key=lambda run: run.best[run.headline])
+        for run in dict.fromkeys((runs[0].key, best.key)):
+            decision = self.parts.promote(run, MODEL, self.size.policy)
+            show(*(f"     {line}" for line in sentences(decision)))
+            decisions.append(decision)
+        return decisions
+
+    def _answered(self, videos: Path) -> object:
+        """What the champion finds in the first video of the holdout, beside what is there."""
+        truth, options = annotation_file(videos), TemporalOptions(subset="holdout")
+        film = min((videos / "videos").glob("holdout_*"))
+        rows = self.parts.answers(MODEL, [film], conf=SURE)
+        found = [{**row, "segment": [row["start"], row["end"]]} for row in rows]
+        with TemporaryDirectory() as folder:
+            told = Path(folder) / "predictions.json"
+            told.write_text(json.dumps({"results": {film.stem: found}}), encoding="utf-8")
+            timeline = ActionRecording.read(truth, [told, told], options).timeline(
+                film.stem, MATCHED, (SURE, SURE)
+            )
+        return _timeline_table(film.name, timeline)
 
     def _summary(
         self, runs: list[Run], verdicts: list[Comparison], epochs: Sequence[str], written: Path
@@ -158,6 +191,34 @@ def _verdict_row(verdict: Comparison) -> tuple[str, ...]:
         text.interval(head),
         head.verdict,
     )
+
+
+def _timeline_table(film: str, timeline: Timeline) -> object:
+    """By time, each true action and what was found of it; then what was found besides."""
+    besides = [one for one in timeline.new if one.action is None]
+    pairs: list[tuple[str, Action | None, Detection | None]] = [
+        *((one.label, one, one.new) for one in timeline.actions),
+        *((one.label, None, one) for one in besides),
+    ]
+    rows = [
+        (
+            label,
+            _seconds(true),
+            _seconds(found),
+            text.number(found.score) if found else text.ABSENT,
+            text.number(found.iou) if found else text.ABSENT,
+        )
+        for label, true, found in pairs
+    ]
+    title = (
+        f"models:/{MODEL}@champion, loaded in a fresh process, on {film}: scores from {SURE}, "
+        f"right from temporal IoU {MATCHED}"
+    )
+    return table(title, ("action", "true (s)", "found (s)", "score", "temporal IoU"), rows)
+
+
+def _seconds(one: Action | Detection | None) -> str:
+    return f"{one.start:.1f} to {one.end:.1f}" if one else text.ABSENT
 
 
 def _events(run: Run) -> Path:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from backend import compare, launch, promote
 from backend.analysis.comparison import ComparisonSettings
@@ -74,25 +75,33 @@ class Parts:
         return promote.promote(self.home, self.store, run, gate, self.workers)[0]
 
     def serve(self, model: str, images: Sequence[Path]) -> str:
-        """Load ``models:/<model>@champion`` in a process of its own and find boxes."""
+        """What ``models:/<model>@champion`` finds in images, in a few words."""
+        boxes = self.answers(model, images)
+        best = max(boxes, key=lambda box: float(box["score"]), default=None)
+        surest = f", surest: {best['label']} at {best['score']:.2f}" if best else ""
+        return f"{len(boxes)} boxes in {len(images)} images{surest}"
+
+    def answers(self, model: str, files: Sequence[Path], **params: float) -> list[dict[str, Any]]:
+        """The rows that ``models:/<model>@champion`` answers for files, loaded in a process of
+        its own. Raises TrainingError if it does not load."""
         code = (
             "import json, sys, mlflow.pyfunc\n"
             f"model = mlflow.pyfunc.load_model('models:/{model}@champion')\n"
-            "found = model.predict(json.loads(sys.argv[1]))\n"
-            "best = found.sort_values('score').iloc[-1] if len(found) else None\n"
-            f"print(f'{{len(found)}} boxes in {len(images)} images'\n"
-            "      + ('' if best is None else f', surest: {best.label} at {best.score:.2f}'))\n"
+            "found = model.predict(*json.loads(sys.argv[1]))\n"
+            "print(found.to_json(orient='records'))\n"
         )
         environment = {**os.environ, "MLFLOW_TRACKING_URI": self.home.tracking_uri,
-                       "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}  # fmt: skip
-        asked = json.dumps([str(path) for path in images])
+                       "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
+                       "OMP_NUM_THREADS": "1"}  # fmt: skip
+        asked = json.dumps([[str(path) for path in files], params])
         ended = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", code, asked],
             env=environment, check=False, capture_output=True, text=True,
         )  # fmt: skip
         if ended.returncode:
             raise TrainingError(f"the promoted model does not load: {ended.stderr.strip()[-500:]}")
-        return ended.stdout.strip()
+        rows: list[dict[str, Any]] = json.loads(ended.stdout.splitlines()[-1])
+        return rows
 
     def _known(self, config: TrainConfig) -> str:
         for run in self.store.runs():

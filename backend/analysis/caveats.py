@@ -17,7 +17,8 @@ def about_sides(contenders: tuple[Contender, Contender], reports: Reports) -> tu
     old, new = contenders
     given = old.checkpoint.path == reports[0].predictions
     files = "files of predictions" if given else "weight files"
-    warnings = [f"One run per side speaks for these two {files}, not for their recipes."]
+    one = "Both are of one run, which" if _same_run(old, new) else "One run per side"
+    warnings = [f"{one} speaks for these two {files}, not for their recipes."]
     if old.checkpoint.sha256 and old.checkpoint.sha256 == new.checkpoint.sha256:
         warnings.append("Both sides are the same file, so any difference is zero.")
     for side, contender in (("baseline", old), ("candidate", new)):
@@ -28,8 +29,14 @@ def about_sides(contenders: tuple[Contender, Contender], reports: Reports) -> tu
                 f"'{picked.study}' by {picked.metric}: on the data that picked it, it looks "
                 "better than it is; only data that no trial saw can tell."
             )
-    warnings += unequal_steps(old.steps, new.steps)
+    if not _same_run(old, new):
+        warnings += unequal_steps(old.steps, new.steps)
     return tuple(warnings)
+
+
+def _same_run(old: Contender, new: Contender) -> bool:
+    """Two checkpoints of one training: one was trained longer, and nothing else was changed."""
+    return old.checkpoint.run == new.checkpoint.run != ""
 
 
 def unequal_steps(baseline: int | None, candidate: int | None) -> list[str]:

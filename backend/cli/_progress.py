@@ -23,6 +23,7 @@ from backend.core.events import (
     FreezeReported,
     MetricsLogged,
     Noted,
+    Prepared,
     Recovered,
     RunFinished,
     RunStarted,
@@ -86,7 +87,7 @@ class TrainingReader:
         self._bars = owner._progress
         self._label = label
         self._task = self._bars.add_task(label, total=None, state="starting")
-        self._headline = ""
+        self._headline, self._epochs = "", 0
         self._best: float | None = None
         self._last = ""
         self._said: set[str] = set()
@@ -95,8 +96,10 @@ class TrainingReader:
     def receive(self, envelope: Envelope) -> None:
         event = envelope.event
         if isinstance(event, RunStarted):
-            self._headline = event.headline
+            self._headline, self._epochs = event.headline, event.epochs
             self._bars.update(self._task, total=event.epochs, state="first epoch")
+        elif isinstance(event, Prepared):
+            self._prepared(event)
         elif isinstance(event, MetricsLogged) and self._headline in event.metrics:
             value = event.metrics[self._headline]
             self._best = value if self._best is None else max(self._best, value)
@@ -104,6 +107,18 @@ class TrainingReader:
             self._bars.update(self._task, completed=event.epoch, state=self._last)
         elif envelope.time >= self._born:  # else told before, when the run was interrupted
             self._tell(event)
+
+    def _prepared(self, event: Prepared) -> None:
+        """The bar counts it until all is there; a line says when it begins, and each tenth."""
+        done, total = event.done, event.total
+        if done == total:
+            self._bars.update(self._task, total=self._epochs, completed=0, state="first epoch")
+        else:
+            self._bars.update(self._task, total=total, completed=done, state=event.what)
+        tenth = total and done * 10 // total > (done - 1) * 10 // total
+        if done == 0 or tenth:
+            counted = f" {done} of {total}" if total else ""
+            self._owner.say(f"  {self._label}: before the first step: {event.what}{counted}")
 
     def _tell(self, event: Event) -> None:
         """What is said in a line that stays."""

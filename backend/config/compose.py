@@ -6,6 +6,7 @@ failure is a ConfigError that names the file and the key.
 
 import copy
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,19 @@ from backend.core.errors import ConfigError
 Model = TypeVar("Model", bound=BaseModel)
 
 DEFAULT = "default"
+_BOOL = "tag:yaml.org,2002:bool"
+
+
+class _Loader(yaml.SafeLoader):
+    """Only true and false are booleans, as in YAML 1.2: ``off`` is a word, which fields like
+    ``runner.amp`` know; a field that is a boolean takes it all the same."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, re.compile("(?:true|True|TRUE|false|False|FALSE)$"), "tTfF")
 
 
 @dataclass(frozen=True)
@@ -80,7 +94,7 @@ def _read(path: Path) -> dict[str, object]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from None
     try:
-        data = yaml.safe_load(text)
+        data = _parsed(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
@@ -88,6 +102,15 @@ def _read(path: Path) -> dict[str, object]:
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected keys and values at the top level")
     return data
+
+
+def _parsed(text: str) -> object:
+    """What the YAML says. Raises YAMLError."""
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def merge(base: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
@@ -143,7 +166,7 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, object]:
 
 def _scalar(text: str) -> object:
     try:
-        value: object = yaml.safe_load(text)
+        value = _parsed(text)
     except yaml.YAMLError:
         return text
     if isinstance(value, str):

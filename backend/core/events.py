@@ -222,6 +222,16 @@ class Noted(Record):
     message: str
 
 
+class Prepared(Record):
+    """How much there is of ``what`` must be there before the first step; ``total`` is None if
+    that is not known."""
+
+    type: Literal["Prepared"] = "Prepared"
+    what: str
+    done: int = 0
+    total: int | None = None
+
+
 class Recovered(Record):
     """Memory ran out, and the run goes on one step lower; told when the next attempt begins.
 
@@ -340,6 +350,7 @@ Event = Annotated[
     | ExpertsObserved
     | Evaluated
     | Noted
+    | Prepared
     | Recovered
     | HardwareSampled
     | CostsMeasured

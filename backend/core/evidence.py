@@ -18,7 +18,8 @@ class TrainingPlan(Record):
     of the loss, ``loss`` apart, as they appear behind ``train/`` and ``val/``. ``loaders`` says
     how each split's loss is taken: split to what (``sampler``, ``reduction``, ``weights``) to how.
     ``samples_per_epoch`` are those that an epoch trains on, made ones too. In the first ``held``
-    steps only a part of what trains does (head warm-up).
+    steps only a part of what trains does (head warm-up). In the first ``settling`` steps what
+    training losses are divided by still moves, so that they say little.
     """
 
     steps: int
@@ -31,6 +32,7 @@ class TrainingPlan(Record):
     loaders: dict[str, dict[str, str]] = Field(default_factory=dict)
     samples_per_epoch: int | None = None
     held: int = 0
+    settling: int = 0
 
 
 class InputCensus(Record):
@@ -67,7 +69,7 @@ class InputQuality(Record):
 
     ``units`` were looked at (``clips``, ``images``). ``nonfinite``: units with NaN or infinity.
     ``zero_frames``: share of frames that are all zero; ``zero_units``: units of which at least
-    95 % is zero. ``outside``: share of joints or boxes outside the image. ``mismatched``: units
+    95 % is zero, or whatever else says nothing, which ``empty`` names. ``outside``: share of joints or boxes outside the image. ``mismatched``: units
     whose length is not the annotation's. ``swapped``: units in which the near person is smaller
     than the far one. ``integer``: units whose coordinates are whole numbers, as they are after a
     careless cast. ``examples``: field name to the first five unit names (``integer`` with its
@@ -84,6 +86,7 @@ class InputQuality(Record):
     mismatched: int | None = None
     swapped: int | None = None
     integer: int | None = None
+    empty: str = "all zeros"
     examples: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
@@ -172,13 +175,14 @@ class TrackCensus(Record):
 
 
 class DataFinding(Record):
-    """One thing that a data set's validation found; ``code`` as in its list (N1, S3).
+    """One thing that a data set's validation found; ``code`` as in its list (N1, S3, V7).
+    A ``note`` is as the config asks for.
 
     ``numbers`` are what it was found by, ``sentence`` says it to a person.
     """
 
     code: str
-    level: Literal["error", "warning"]
+    level: Literal["error", "warning", "note"]
     split: str
     sentence: str
     numbers: dict[str, float] = Field(default_factory=dict)
@@ -186,8 +190,8 @@ class DataFinding(Record):
 
 class DataSurvey(Record):
     """The data before the first step. ``shared``: split pair (``train+val``) to what lies in
-    both, at least the first five; ``shared_counts``: to how many that are. ``tracks`` and
-    ``findings`` are of tracking data."""
+    both, at least the first five; ``shared_counts``: to how many that are. ``tracks`` are
+    of tracking data; ``validated``: if there were something wrong, ``findings`` would say so."""
 
     inputs: tuple[InputCensus, ...] = ()
     quality: tuple[InputQuality, ...] = ()
@@ -198,6 +202,7 @@ class DataSurvey(Record):
     shared_counts: dict[str, int] = Field(default_factory=dict)
     tracks: tuple[TrackCensus, ...] = ()
     findings: tuple[DataFinding, ...] = ()
+    validated: bool = False
 
 
 class GroupMovement(Record):

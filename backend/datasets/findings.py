@@ -4,7 +4,7 @@ from typing import Literal
 
 from backend.core.evidence import DataFinding
 
-Level = Literal["error", "warning"]
+Level = Literal["error", "warning", "note"]
 
 
 def finding(code: str, level: Level, split: str, sentence: str, **numbers: float) -> DataFinding:

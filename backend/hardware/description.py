@@ -24,4 +24,6 @@ def described(config: Any, knobs: Knobs) -> Described:
 
 
 def _named(tier: Tier) -> str:
-    return f"{tier.name}, {tier.lower:g} GiB and more" if tier.lower else tier.name
+    if tier.lower:
+        return f"{tier.name}, {tier.lower:g} GiB and more"
+    return tier.name if tier.name == "cpu" else f"{tier.name}, a smaller GPU"

@@ -45,6 +45,7 @@ def _loading(runner: RunnerConfig) -> tuple[tuple[str, str], ...]:
 
 def _optimizer(runner: RunnerConfig) -> tuple[tuple[str, str], ...]:
     optimizer, ema = runner.optimizer, runner.ema
+    rates = ", ".join(f"{name} {lr:g}" for name, lr in optimizer.lr.items())
     moments = (
         f"betas {optimizer.betas[0]:g} and {optimizer.betas[1]:g}"
         if optimizer.name == "AdamW"
@@ -52,11 +53,14 @@ def _optimizer(runner: RunnerConfig) -> tuple[tuple[str, str], ...]:
     )
     spared = [MANY[kind] for kind in optimizer.no_decay] + list(optimizer.no_decay_names)
     spare = f"; 0 for {', '.join(spared)}" if spared and optimizer.weight_decay else ""
-    averaged = f"momentum {ema.momentum:g}; the averaged weights are validated and saved"
+    averaged = (
+        f"momentum {ema.momentum:g}, higher in a short training; the averaged weights are "
+        "validated and saved"
+    )
     many = f"between {runner.processes} processes (DDP), not compressed"
     return (
         ("optimizer", f"{optimizer.name}, {moments}"),
-        ("learning rates", ", ".join(f"{name} {lr:g}" for name, lr in optimizer.lr.items())),
+        ("learning rates, where a group trains", rates),
         ("weight decay", f"{optimizer.weight_decay:g}{spare}"),
         ("mixed precision", NAMES[runner.amp]),
         ("gradient clipping", f"norm {runner.clip:g}" if runner.clip else NONE),

@@ -87,6 +87,8 @@ def _fit(
         if session.new and state:
             keeper.take_over(work_dir / START)
     _look_at_data(training, emit, new=ranks.first and session.new)
+    if reason := _prepare(session, emit, stop):
+        return TrainOutcome(status="stopped", best=None, reason=reason)
     asked = _run(session, before, emit, stop, keeper)
     emit(_report(session, "verified", before))
     best = keeper.relative(keeper.chosen.path) if keeper.chosen else None
@@ -123,6 +125,12 @@ def _look_at_data(training: Training, emit: Emit, new: bool) -> None:
         emit(DataSurveyed(survey=training.survey()))
     if training.refuse:
         training.refuse()
+
+
+def _prepare(session: Session, emit: Emit, stop: StopSignal) -> str | None:
+    """Several processes prepare at the same time, so that none could stop the others."""
+    prepare, alone = session.training.prepare, session.ranks.size == 1
+    return prepare(emit, stop.reason if alone else lambda: None) if prepare else None
 
 
 def _prove(session: Session, emit: Emit, best: str | None) -> None:
@@ -182,6 +190,7 @@ def _plan(session: Session) -> TrainingPlan:
         loaders={split: dict(how) for split, how in training.loaders.items()},
         samples_per_epoch=min(len(training.data.samples), whole),
         held=training.held(Point(0, length.steps, 1, length.epochs)),
+        settling=training.settling,
     )
 
 

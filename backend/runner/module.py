@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from types import MethodType
 from typing import Any, Protocol
 
 import torch
@@ -104,11 +105,12 @@ def outermost(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
 
 
 def _wrap(module: nn.Module) -> None:
-    forward = module.forward
+    """As a method, so that a copy of the module computes with itself."""
+    module.forward = MethodType(_recomputing, module)
 
-    def recomputing(*args: Any, **kwargs: Any) -> Any:
-        if not (module.training and torch.is_grad_enabled()):
-            return forward(*args, **kwargs)
-        return recomputed(forward, module, *args, **kwargs)
 
-    module.forward = recomputing
+def _recomputing(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    forward = MethodType(type(module).forward, module)
+    if not (module.training and torch.is_grad_enabled()):
+        return forward(*args, **kwargs)
+    return recomputed(forward, module, *args, **kwargs)

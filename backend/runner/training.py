@@ -12,7 +12,7 @@ from backend.config.schema import TrainConfig
 from backend.core.events import Event, FileSaved
 from backend.core.evidence import DataSurvey
 from backend.core.records import DatasetInput, EvalReport
-from backend.core.trainer import TrainerSpec
+from backend.core.trainer import Emit, TrainerSpec
 from backend.runner.config import RunnerConfig
 from backend.runner.data import Order, Samples
 
@@ -121,10 +121,13 @@ class Training:
     them as they are and with the inputs permuted.
 
     ``held`` gets the first point and tells in how many steps only a part of what trains does, as
-    its ``watch`` has it. ``refuse`` raises what forbids to train on this data, after the survey
-    was told. ``files`` are what ``build`` left in the work directory. ``prove`` gets every set of
-    weights that training moved and the best checkpoint, before it is scored; it leaves proofs for
-    people, told as the events that it returns, and raises TrainingError if one fails.
+    its ``watch`` has it; ``settling`` in how many the losses have another scale than later.
+    ``refuse`` raises what forbids to train on this data, after the survey was told. ``prepare``
+    then makes what must be there before the first step, in every process and again when a run is
+    continued; it tells of it, asks whether it is to stop, and returns the reason if so. ``files``
+    are what ``build`` left in the work directory. ``prove`` gets every set of weights that
+    training moved and the best checkpoint, before it is scored; it leaves proofs for people, told
+    as the events that it returns, and raises TrainingError if one fails.
 
     ``tie`` is a metric key, the lower the better, that decides between checkpoints of the same
     headline value. ``may_change`` are config keys of the trainer's own (sections end in a dot)
@@ -153,6 +156,8 @@ class Training:
     tie: str = ""
     held: Callable[[Point], int] = lambda first: 0
     refuse: Callable[[], None] | None = None
+    prepare: Callable[[Emit, Callable[[], str | None]], str | None] | None = None
     files: tuple[FileSaved, ...] = ()
     prove: Callable[[Mapping[str, nn.Module], Path], tuple[Event, ...]] | None = None
     may_change: tuple[str, ...] = ()
+    settling: int = 0

@@ -1,11 +1,11 @@
 """Made sequences on disk: MOT folders, COCO json, and detection databases as people have them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
 
+from backend.synthetic._once import write_json
 from backend.synthetic._volleyball_clip import Clip
 from backend.synthetic._volleyball_motion import FRAMES, HEIGHT, WIDTH
 
@@ -105,8 +105,3 @@ def coco(clips: Sequence[Clip], names: Names, identities: bool = True) -> dict[s
                           "category_id": label, **place, **track})  # fmt: skip
     categories = [{"id": number, "name": name} for number, name in enumerate(names, start=1)]
     return {"videos": videos, "images": images, "annotations": boxes, "categories": categories}
-
-
-def write_json(path: Path, data: object) -> None:
-    """One line of json. Raises OSError."""
-    path.write_text(json.dumps(data) + "\n", encoding="utf-8")

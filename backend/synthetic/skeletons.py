@@ -7,7 +7,6 @@ them, the style of a backhand) is drawn. A clip depends on the seed and its own 
 These bodies are easier to read than real ones: a score on them says nothing about F3Set's.
 """
 
-import json
 import pickle
 import zlib
 from collections.abc import Mapping, Sequence
@@ -16,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from backend.core.errors import ConfigError, DataError
-from backend.core.folders import whole_folder
+from backend.core.errors import ConfigError
+from backend.synthetic._once import write_json, write_once
 from backend.synthetic._skeleton_body import FLIPPED, JOINTS, Motion, body
 from backend.synthetic._skeleton_court import FAR, IMAGE, NEAR, Floats, Hit, walk
 from backend.synthetic.rallies import (
@@ -38,7 +37,6 @@ OUTLIERS, OUTLIER_SCORE, OUTLIER_REACH = 0.02, 0.1, 0.25
 DROPPED = 0.01  # of the frames, for each person
 HARDEST = 10.0
 FPS = 25.0  # of a clip that does not tell
-_STAMP = "synthetic.json"
 
 
 def make_skeleton(
@@ -115,20 +113,14 @@ def write_spotting(  # noqa: PLR0913 (a number of clips for each split)
         raise ConfigError(f"difficulty {difficulty:g}: must be from 0 to {HARDEST:g}")
     stamp = {"generator": "backend.synthetic.skeletons", "version": VERSION, "seed": seed,
              "clips": counts, "difficulty": difficulty, "elements": elements}  # fmt: skip
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        _require_same(folder, stamp)
-        return folder
-    splits = _splits(counts, seed, elements)
-    try:
-        with whole_folder(folder) as making:
-            _write(making, splits, elements)
-            for clips in splits.values():
-                write_skeletons(making / "skeletons", clips, seed, difficulty)
-            _write_json(making / _STAMP, stamp)
-    except DataError:
-        if not (folder / _STAMP).is_file():
-            raise
-        _require_same(folder, stamp)  # another process was faster
+
+    def write(making: Path) -> None:
+        splits = _splits(counts, seed, elements)
+        _write(making, splits, elements)
+        for clips in splits.values():
+            write_skeletons(making / "skeletons", clips, seed, difficulty)
+
+    write_once(folder, stamp, "tennis", write, drawn="seed, size or difficulty")
     return folder
 
 
@@ -142,28 +134,10 @@ def _splits(counts: Mapping[str, int], seed: int, elements: int) -> dict[str, li
 
 def _write(folder: Path, splits: Mapping[str, list[Clip]], elements: int) -> None:
     for split, clips in splits.items():
-        _write_json(folder / f"{split}.json", clips)
+        write_json(folder / f"{split}.json", clips)
     names = "".join(f"{name}\n" for name in ELEMENTS[elements])
     (folder / "elements.txt").write_text(names, encoding="utf-8")
-    _write_json(folder / "groups.json", element_groups(elements))
-
-
-def _require_same(folder: Path, stamp: Mapping[str, object]) -> None:
-    try:
-        found = json.loads((folder / _STAMP).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise DataError(
-            f"{folder}: exists but holds no synthetic tennis; choose another folder"
-        ) from None
-    if found != stamp:
-        raise DataError(
-            f"{folder}: holds tennis of another version, seed, size or difficulty; delete the "
-            "folder or choose another"
-        )
-
-
-def _write_json(path: Path, data: object) -> None:
-    path.write_text(json.dumps(data) + "\n", encoding="utf-8")
+    write_json(folder / "groups.json", element_groups(elements))
 
 
 def _hits(clip: Mapping[str, Any], rng: np.random.Generator) -> tuple[list[Hit], list[Hit]]:

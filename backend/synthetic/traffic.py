@@ -5,21 +5,19 @@ perspective. Each frame depends on the seed and its own number only. Unlike the 
 its test split has labels, so it can be held out; neither point clouds nor lidar labels exist.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from backend.core.errors import ConfigError, DataError
-from backend.core.folders import whole_folder
+from backend.core.errors import ConfigError
+from backend.synthetic._once import write_json, write_once
 from backend.synthetic._traffic_scene import CAMERA, Placed, compose
 
 VERSION = 1  # rises when the same seed gives other files
 SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 QUALITY = 92
-_STAMP = "synthetic.json"
 _SPLITS = "single-infrastructure-split-data.json"
 
 
@@ -45,18 +43,12 @@ def write_traffic(
         raise ConfigError(f"size {size[0]} x {size[1]}: traffic needs at least 64 x 64 pixels")
     stamp = {"generator": "backend.synthetic.traffic", "version": VERSION, "seed": seed,
              "frames": frames, "size": list(size), "splits": splits}  # fmt: skip
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        _require_same(folder, stamp)
-        return folder
-    try:
-        with whole_folder(folder) as making:
-            _write(making, range(frames), size, seed)
-            _write_json(making / _SPLITS, splits)
-            _write_json(making / _STAMP, stamp)
-    except DataError:
-        if not (folder / _STAMP).is_file():
-            raise
-        _require_same(folder, stamp)  # another process was faster
+
+    def write(making: Path) -> None:
+        _write(making, range(frames), size, seed)
+        write_json(making / _SPLITS, splits)
+
+    write_once(folder, stamp, "traffic", write)
     return folder
 
 
@@ -76,20 +68,6 @@ def _splits(frames: int, shares: Mapping[str, float]) -> dict[str, list[str]]:
     return splits
 
 
-def _require_same(folder: Path, stamp: Mapping[str, object]) -> None:
-    try:
-        found = json.loads((folder / _STAMP).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise DataError(
-            f"{folder}: exists but holds no synthetic traffic; choose another folder"
-        ) from None
-    if found != stamp:
-        raise DataError(
-            f"{folder}: holds traffic of another version, seed or size; delete the folder or "
-            "choose another"
-        )
-
-
 def _write(folder: Path, frames: Sequence[int], size: tuple[int, int], seed: int) -> None:
     calibration = ("calib/camera_intrinsic", "calib/virtuallidar_to_camera")
     for place in ("image", "label/camera", *calibration):
@@ -102,11 +80,11 @@ def _write(folder: Path, frames: Sequence[int], size: tuple[int, int], seed: int
         key = f"{frame:06d}"
         scene = compose(size, np.random.default_rng([seed, frame, VERSION]))
         Image.fromarray(scene.image).save(folder / f"image/{key}.jpg", quality=QUALITY)
-        _write_json(folder / f"label/camera/{key}.json", [_label(one) for one in scene.objects])
-        _write_json(folder / f"{calibration[0]}/{key}.json", {"cam_K": cam_k, "cam_D": [0.0] * 5})
-        _write_json(folder / f"{calibration[1]}/{key}.json", pose)
+        write_json(folder / f"label/camera/{key}.json", [_label(one) for one in scene.objects])
+        write_json(folder / f"{calibration[0]}/{key}.json", {"cam_K": cam_k, "cam_D": [0.0] * 5})
+        write_json(folder / f"{calibration[1]}/{key}.json", pose)
         rows.append(_row(key))
-    _write_json(folder / "data_info.json", rows)
+    write_json(folder / "data_info.json", rows)
 
 
 def _row(key: str) -> dict[str, str]:
@@ -134,7 +112,3 @@ def _label(one: Placed) -> dict[str, object]:
         "3d_location": {key: f"{value:.2f}" for key, value in place},
         "rotation": "3.141593" if one.mirrored else "0",
     }
-
-
-def _write_json(path: Path, data: object) -> None:
-    path.write_text(json.dumps(data) + "\n", encoding="utf-8")

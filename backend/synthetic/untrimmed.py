@@ -9,7 +9,6 @@ depends on the seed and its own name only.
 moves straight. Neither says anything about real data.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.core.errors import ConfigError, DataError
-from backend.core.folders import whole_folder
+from backend.core.errors import ConfigError
+from backend.synthetic._once import write_json, write_once
 from backend.synthetic._untrimmed_files import CODEC, write_video
 from backend.synthetic._untrimmed_scene import (
     COLOURS,
@@ -53,7 +52,6 @@ WAYS: Mapping[str, tuple[float, float]] = {
 }  # fmt: skip
 """The motions of the simpler task, as directions of x and y."""
 VERSION = 1
-_STAMP = "synthetic.json"
 _SUBSETS = {"train": "training", "val": "validation", "holdout": "holdout"}
 _LASTS = (22.0, 34.0)
 _ACTION, _PAUSE = (1.0, 4.0), (1.5, 6.0)
@@ -104,17 +102,7 @@ def write_untrimmed(
         raise ConfigError(f"videos {counts}: every split needs at least one")
     stamp = {"generator": "backend.synthetic.untrimmed", "version": VERSION, "codec": CODEC,
              "seed": seed, "videos": counts}  # fmt: skip
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        _require_same(folder, stamp)
-        return folder
-    try:
-        with whole_folder(folder) as making:
-            _write(making, counts, seed)
-            _write_json(making / _STAMP, stamp)
-    except DataError:
-        if not (folder / _STAMP).is_file():
-            raise
-        _require_same(folder, stamp)  # another process was faster
+    write_once(folder, stamp, "untrimmed videos", lambda making: _write(making, counts, seed))
     return folder
 
 
@@ -196,7 +184,7 @@ def _write(folder: Path, counts: Mapping[str, int], seed: int) -> None:
             made = make_video(split, number, seed)
             write_video(folder / VIDEOS / f"{made.name}.mp4", made.frames, FPS)
             database[made.name] = _entry(made, _SUBSETS[split])
-    _write_json(folder / ANNOTATIONS, {"version": f"synthetic-{VERSION}", "database": database})
+    write_json(folder / ANNOTATIONS, {"version": f"synthetic-{VERSION}", "database": database})
 
 
 def _entry(made: Untrimmed, subset: str) -> dict[str, object]:
@@ -209,21 +197,3 @@ def _entry(made: Untrimmed, subset: str) -> dict[str, object]:
             {"label": label, "segment": [start, end]} for label, start, end in made.actions
         ],
     }
-
-
-def _require_same(folder: Path, stamp: Mapping[str, object]) -> None:
-    try:
-        found = json.loads((folder / _STAMP).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise DataError(
-            f"{folder}: exists but holds no synthetic untrimmed videos; choose another folder"
-        ) from None
-    if found != stamp:
-        raise DataError(
-            f"{folder}: holds untrimmed videos of another version, seed or size; delete the "
-            "folder or choose another"
-        )
-
-
-def _write_json(path: Path, data: object) -> None:
-    path.write_text(json.dumps(data) + "\n", encoding="utf-8")

@@ -8,13 +8,12 @@ Colours are easier to tell apart than volleyball actions: a score on them says n
 data.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from backend.core.errors import ConfigError, DataError
-from backend.core.folders import whole_folder
+from backend.core.errors import ConfigError
+from backend.synthetic._once import write_json, write_once
 from backend.synthetic._volleyball_clip import VERSION, Clip, make_clip
 from backend.synthetic._volleyball_files import (
     FIELDS,
@@ -22,7 +21,6 @@ from backend.synthetic._volleyball_files import (
     coco,
     database,
     write_classes,
-    write_json,
     write_mot,
 )
 
@@ -44,7 +42,6 @@ CLASSES: Mapping[str, Sequence[str]] = {
 }  # fmt: skip
 """Names of each domain's classes; they count from 1 in files."""
 DATABASE = "det_db.json"
-_STAMP = "synthetic.json"
 
 
 def write_volleyball(
@@ -77,18 +74,12 @@ def write_volleyball(
     stamp = {"generator": "backend.synthetic.volleyball", "version": VERSION, "seed": seed,
              "sequences": counts, "class_changes": class_changes}  # fmt: skip
     roots = {domain: folder / domain for domain in CLASSES}
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        _require_same(folder, stamp)
-        return roots
-    try:
-        with whole_folder(folder) as making:
-            for domain in roots:
-                _write(making / domain, domain, counts, (seed, class_changes))
-            write_json(making / _STAMP, stamp)
-    except DataError:
-        if not (folder / _STAMP).is_file():
-            raise
-        _require_same(folder, stamp)  # another process was faster
+
+    def write(making: Path) -> None:
+        for domain in roots:
+            _write(making / domain, domain, counts, (seed, class_changes))
+
+    write_once(folder, stamp, "volleyball", write)
     return roots
 
 
@@ -110,17 +101,3 @@ def _write(
         write_json(annotations / f"{split}_without_ids.json", coco(clips, names, identities=False))
     write_json(root / DATABASE, found)
     write_classes(root / "classes.json", names)
-
-
-def _require_same(folder: Path, stamp: Mapping[str, object]) -> None:
-    try:
-        found = json.loads((folder / _STAMP).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise DataError(
-            f"{folder}: exists but holds no synthetic volleyball; choose another folder"
-        ) from None
-    if found != stamp:
-        raise DataError(
-            f"{folder}: holds volleyball of another version, seed or size; delete the folder or "
-            "choose another"
-        )

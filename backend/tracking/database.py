@@ -27,8 +27,10 @@ def prepare(path: Path, patience: float = LOCK_SECONDS) -> None:
     """
     if not path.exists():
         _create(path)
-    _refuse_other_files(path)
+    if not path.stat().st_size:
+        raise StoreError(f"{path}: an empty file, not an MLflow database; delete it")
     with closing(sqlite3.connect(path, timeout=patience, isolation_level=None)) as connection:
+        _refuse_other_files(connection, path)
         _refuse_other_schemas(connection, path)
         _use_wal(connection, path)
         connection.execute("BEGIN IMMEDIATE")
@@ -81,13 +83,17 @@ def _scratch_name(path: Path) -> Iterator[Path]:
             scratch.with_name(scratch.name + suffix).unlink(missing_ok=True)
 
 
-def _refuse_other_files(path: Path) -> None:
-    with path.open("rb") as file:
-        header = file.read(16)
-    if not header:
-        raise StoreError(f"{path}: an empty file, not an MLflow database; delete it")
-    if header != b"SQLite format 3\0":
-        raise StoreError(f"{path}: not a SQLite database; move it away or choose another --home")
+def _refuse_other_files(connection: sqlite3.Connection, path: Path) -> None:
+    """SQLite looks, not ``open``: a process that closes a file of its own loses the locks of its
+    connections to it, and another then deletes the log that they still write to."""
+    try:
+        connection.execute("PRAGMA schema_version")
+    except sqlite3.DatabaseError as error:
+        if "file is not a database" not in str(error):
+            raise
+        raise StoreError(
+            f"{path}: not a SQLite database; move it away or choose another --home"
+        ) from error
 
 
 def _refuse_other_schemas(connection: sqlite3.Connection, path: Path) -> None:

@@ -109,7 +109,7 @@ def parallel(study: StudyRecord, scheme: Scheme) -> go.Figure:
         rangefont={"size": 1, "color": "rgba(0,0,0,0)"},
     )  # fmt: skip
     figure.update_layout(
-        margin={"l": _label_room(found), "r": 44, "t": 44, "b": 18},
+        margin={"l": _label_room(found), "r": max(44, 4 * len(own)), "t": 44, "b": 18},
         coloraxis={
             "reversescale": study.direction == "minimize",
             "showscale": False,

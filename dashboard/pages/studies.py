@@ -238,7 +238,8 @@ def plots(study: StudyRecord) -> dict[str, tuple[str, Callable[..., go.Figure], 
     started = "" if study.trials else "No trial has started yet."
     none = "" if study.front else "Needs a complete trial; there are none."
     history = ("Optimization history", figures.history, started)
-    rate = ("Strategy against learning rate", figures.rate_scatter, few or no_rate)
+    against = "Strategy against learning rate" if roles(study).strategy else "Learning rate"
+    rate = (against, figures.rate_scatter, few or no_rate)
     parallel = ("Parallel coordinates", figures.parallel, few)
     importance = ("Parameter importance", figures.importance, unknown)
     if not study.objectives:

@@ -32,7 +32,7 @@ PLAYERS = (
 )
 VIDEOS = (
     "--set data=untrimmed --set epochs=1 --set windows.per_video=1 "
-    "--set runner.schedule.warmup_steps=1"
+    "--set runner.schedule.warmup_steps=1 --set model.pretrained=null --set freeze.strategy=full"
 )
 SHORTER = {
     "epochs=20": "epochs=2",

@@ -43,6 +43,12 @@ def events_in(evidence: Evidence) -> int:
     return next((c.labels for c in censuses if c.split == "val"), 0)
 
 
+def predicted_in(evidence: Evidence) -> int:
+    """How much was predicted in the newest validation; 0 if it is not known."""
+    output = main_output(newest(evidence))
+    return others(output.predicted, output.background) if output else 0
+
+
 def gets_better(evidence: Evidence) -> bool:
     """Does the score rank better than an evaluation ago, does the validation loss fall, or, in
     the first two thirds, the training loss? Then the network is about to find more. Averaged

@@ -133,12 +133,24 @@ def parts(evidence: Evidence, split: str) -> tuple[str, ...]:
     return tuple(n for n in names if n != "loss" and evidence.curve(f"{split}/{n}") is not None)
 
 
+def settled(evidence: Evidence, split: str, name: str) -> Curve | None:
+    """A loss of a split. That of training is the mean since its epoch began, so it begins after
+    the epoch in which its scale still moved."""
+    curve, plan = evidence.curve(f"{split}/{name}"), evidence.plan
+    if curve is None or plan is None or not plan.settling or split != "train":
+        return curve
+    epochs = math.ceil(plan.settling / plan.steps_per_epoch)
+    after = since(curve, epochs * plan.steps_per_epoch + 1)
+    return after if len(after) else None
+
+
 def total_loss(evidence: Evidence, split: str) -> Curve | None:
     """The loss of a split: as logged, else the sum of its parts; None without any."""
-    logged = evidence.curve(f"{split}/loss")
+    logged = settled(evidence, split, "loss")
     if logged is not None:
         return logged
-    found = [evidence.curves[f"{split}/{name}"] for name in parts(evidence, split)]
+    names = parts(evidence, split)
+    found = [curve for name in names if (curve := settled(evidence, split, name)) is not None]
     if not found:
         return None
     steps = found[0].steps

@@ -10,6 +10,7 @@ from backend.analysis.diagnostics.series import (
     falls,
     newest_ema,
     parts,
+    settled,
     since,
     total_loss,
     window,
@@ -66,7 +67,7 @@ class Standing:
 
 def standing(evidence: Evidence, split: str, part: str) -> Standing | None:
     """One part of a split's loss; None without its baselines or K evaluations."""
-    told, curve = evidence.baselines(split), evidence.curve(f"{split}/{part}")
+    told, curve = evidence.baselines(split), settled(evidence, split, part)
     known = (
         {b: told.losses[b][part] for b in BLIND if part in told.losses.get(b, {})} if told else {}
     )

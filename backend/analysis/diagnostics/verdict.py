@@ -59,13 +59,22 @@ def verdict_line(
     if state == "improving":
         return f"still improving: best so far at {best}"
     if state == "finished":
-        return "finished, neither convergence nor further gain is shown" + (best and f": {best}")
+        return _ended(len(evidence.evaluations), best)
     if not best:
         return "nothing is evaluated yet"
     seen = plural(len(evidence.evaluations), "evaluation")
     if len(evidence.evaluations) < EVALUATIONS:
         return f"too early to tell: {seen} so far"
     return f"neither convergence nor further gain is shown after {seen}: best so far at {best}"
+
+
+def _ended(evaluations: int, best: str) -> str:
+    """Neither rule about the course fired; with few evaluations neither was asked."""
+    said = "ended, neither convergence nor a further gain that counts is shown"
+    if best and evaluations < EVALUATIONS:
+        seen = plural(evaluations, "evaluation")
+        said = f"ended after {seen}, too few to tell whether it has converged"
+    return said + (best and f"; best at {best}")
 
 
 def best_said(evidence: Evidence) -> str:

@@ -27,8 +27,9 @@ Curve = dict[int, float]
 
 @dataclass(frozen=True)
 class Course:
-    """One training. ``curves`` hold the mean of an epoch for ``train/`` keys and else its last
-    value; ``seconds`` is how long an epoch took, from the times of its events.
+    """One training. ``curves`` hold the mean of an epoch for ``train/`` keys (as its last point
+    tells, else of what was logged) and else its last value; ``seconds`` is how long an epoch
+    took, from the times of its events.
 
     ``starts`` are all starts, the last one counts; ``freezes`` holds the last report by phase,
     ``files`` the last one by path, ``costs`` what it took, ``survey`` what its data are.
@@ -92,10 +93,12 @@ class Course:
 
 @dataclass
 class _Epoch:
-    """The values of one metric in one epoch by step, as the start ``segment`` logged them."""
+    """The values of one metric in one epoch by step, as the start ``segment`` logged them;
+    ``whole``: the last one is of the whole epoch."""
 
     segment: int
     values: dict[int, float] = field(default_factory=dict)
+    whole: bool = False
 
 
 def course_of(envelopes: Sequence[Envelope]) -> Course:
@@ -134,6 +137,7 @@ def _curves(envelopes: Iterable[Envelope]) -> dict[str, Curve]:
             if known is None or known.segment != segment:
                 known = epochs[event.epoch] = _Epoch(segment)
             known.values[event.step] = value
+            known.whole |= event.ends
     return {
         key: {epoch: _of_epoch(key, epochs[epoch]) for epoch in sorted(epochs)}
         for key, epochs in logged.items()
@@ -142,7 +146,8 @@ def _curves(envelopes: Iterable[Envelope]) -> dict[str, Curve]:
 
 def _of_epoch(key: str, epoch: _Epoch) -> float:
     values = list(epoch.values.values())
-    return math.fsum(values) / len(values) if _is_mean(key, values) else values[-1]
+    averaged = not epoch.whole and _is_mean(key, values)
+    return math.fsum(values) / len(values) if averaged else values[-1]
 
 
 def _is_mean(key: str, values: Sequence[float]) -> bool:

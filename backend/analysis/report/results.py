@@ -62,7 +62,7 @@ def losses_per_epoch(course: Course) -> list[Block]:
         [str(epoch), *(text.number(course.curves[key].get(epoch), 4) for key in keys)]
         for epoch in epochs
     ]
-    note = "A training loss is the mean of the values logged in an epoch."
+    note = "A training loss is the mean of an epoch, as far as it was logged."
     return ["## Losses per epoch", note, *_shortened(["epoch", *map(cell, keys)], rows, None)]
 
 
@@ -82,8 +82,9 @@ def _shortened(head: Sequence[str], rows: list[list[str]], best: int | None) -> 
             table(head, kept, left=1)]  # fmt: skip
 
 
-def evaluation(report: EvalReport | None) -> list[Block]:
+def evaluation(course: Course) -> list[Block]:
     """The final evaluation: the conditions, the metrics, each class."""
+    report = course.evaluated
     if report is None:
         return []
     said = (
@@ -98,10 +99,26 @@ def evaluation(report: EvalReport | None) -> list[Block]:
     ]
     return [
         "## Final evaluation",
-        f"{said}{f' ({settings})' if settings else ''}.",
+        f"{said}{f' ({settings})' if settings else ''}.{_in_training(course, report)}",
         table(("metric", "value"), rows, left=1),
         *_per_class(report),
     ]
+
+
+def _in_training(course: Course, report: EvalReport) -> str:
+    """What training measured of the same weights on the same split, if that is another number."""
+    split, _, name = course.headline.partition("/")
+    saved = [one for one in course.saved if f"/{report.checkpoint}".endswith(f"/{one.path}")]
+    values = [one.metrics.get(course.headline) for one in saved]
+    if split != report.split or not values or values[-1] is None:
+        return ""
+    ours, theirs = (text.number(value, 4) for value in (report.metrics.get(name), values[-1]))
+    if ours == theirs or name not in report.metrics:
+        return ""
+    return (
+        f" The validation during training gave {cell(course.headline)} {theirs} for these "
+        "weights: it had settings of its own."
+    )
 
 
 def _per_class(report: EvalReport) -> list[Block]:
@@ -129,6 +146,7 @@ def exported(course: Course) -> list[Block]:
             _fact(file, f"checkpoint {name}", ".4f"),
         )
         for file in course.files
+        if not file.kind.endswith("_report")
     ]
     head = ("file", "format", "sha256", "outputs differ by", cell(name), f"{cell(name)} before")
     return ["## Exported files", table(head, rows, left=3)] if rows else []

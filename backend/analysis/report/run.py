@@ -105,7 +105,7 @@ def document(training: Training, curves: Sequence[Drawing] = ()) -> Document:
         *curves,
         *machine.speed_and_memory(course, training.hardware, training.imported),
         *_checkpoints(training),
-        *evaluation(course.evaluated),
+        *evaluation(course),
         *exported(course),
         *experts.blocks(training.experts, training.dense),
         *_old_and_new(training),

@@ -59,25 +59,28 @@ def _files(split: TemporalSplit, wanted: Expectations) -> Iterator[DataFinding]:
     total = len(split.videos)
     missing = [video.name for video in split.videos if video.path is None]
     level: Level = "warning" if wanted.allow_missing else "error"
+    leave_out = "" if wanted.allow_missing else "; videos.allow_missing leaves them out"
     if len(missing) == total:
+        then = ("; set videos.folder to where they are" if wanted.need_files
+                else ": only the annotations were checked")  # fmt: skip
         yield finding(
             "V1", "error" if wanted.need_files else "warning", split.split,
-            f"none of {total:,} videos has a file in {split.searched}: only the annotations were "
-            "checked",
+            f"none of {total:,} videos has a file in {split.searched}{then}",
             videos=total,
         )  # fmt: skip
     elif missing:
         yield finding(
             "V1", level, split.split,
             f"{len(missing):,} of {total:,} videos have no file in {split.searched} "
-            f"({some(missing)})",
+            f"({some(missing)}){leave_out}",
             videos=len(missing),
         )  # fmt: skip
     broken = {video.name: video.problem for video in split.videos if video.problem}
     if broken:
         named = some(f"{name}: {why}" for name, why in broken.items())
         yield finding(
-            "V2", level, split.split, f"{len(broken):,} video files cannot be used ({named})",
+            "V2", level, split.split,
+            f"{len(broken):,} video files cannot be used ({named}){leave_out}",
             videos=len(broken),
         )  # fmt: skip
 
@@ -133,7 +136,8 @@ def _rates(split: TemporalSplit) -> Iterator[DataFinding]:
 
 
 def _annotations(split: TemporalSplit) -> Iterator[DataFinding]:
-    """V6, V7: actions outside of their video, and annotations that are left out."""
+    """V6, V7: actions outside of their video, and annotations that are left out; of a label that
+    is no class, as it was asked for."""
     outside, clipped = (split.odd.get(what, {}) for what in ("outside", "clipped"))
     if outside:
         yield finding(
@@ -153,7 +157,7 @@ def _annotations(split: TemporalSplit) -> Iterator[DataFinding]:
         found = split.odd.get(what, {})
         if found:
             yield finding(
-                "V7", "warning", split.split,
+                "V7", "note" if what == "ambiguous" else "warning", split.split,
                 f"{sum(found.values()):,} of {split.annotated:,} annotations {why}: "
                 f"{_listed(found)}",
                 annotations=sum(found.values()),

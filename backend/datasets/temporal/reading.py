@@ -6,15 +6,18 @@ them: what training learns from and what evaluation counts is one definition.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
 from backend.core.errors import DataError
+from backend.core.wording import some
 from backend.datasets.activitynet_files import annotation_files
 from backend.datasets.split_names import by_use, own_name
 from backend.datasets.temporal.records import (
@@ -67,8 +70,15 @@ def read_temporal(
     for wanted, name in names.items():
         if name not in present:
             there = ", ".join(sorted(present, key=by_use))
-            raise DataError(f"{source}: no subset '{wanted}'; it has {there}")
+            raise DataError(
+                f"{source}: no subset '{wanted}'; it has {there} (in a config: subsets)"
+            )
     classes = options.classes or _classes(database, options.ignored)
+    if not classes:
+        raise DataError(
+            f"{source}: no annotation has a label, save those that are no class "
+            f"({some(options.ignored)})"
+        )
     folder = options.videos or _folder(source)
     truths = {name: check_truth(content, (), name, options.ignored, str(source))
               for name in names.values()}  # fmt: skip
@@ -125,22 +135,44 @@ def _folder(source: Path) -> Path:
 
 
 def _paths(folder: Path, names: Sequence[str]) -> dict[str, Path]:
-    """The file of each video that has one, also with or without ActivityNet's ``v_``.
+    """The file of each video that has one, the least deep of several, also with or without
+    ActivityNet's ``v_``, and if a name has a folder or a suffix.
 
     Raises DataError for a folder that is none.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; expected one with the videos' files")
     found: dict[str, Path] = {}
-    for path in sorted(islice(folder.rglob("*"), _MOST)):
-        if path.suffix.lower() in SUFFIXES:
-            found.setdefault(path.stem, path)
-    spelled = {name: (name, f"v_{name}", name.removeprefix("v_")) for name in names}
+    for path in sorted(_files(folder), key=lambda one: (len(one.parts), one)):
+        found.setdefault(_composed(path.stem), path)
+    spelled = {name: _spellings(_composed(name)) for name in names}
     return {
         name: next(found[one] for one in spellings if one in found)
         for name, spellings in spelled.items()
         if any(one in found for one in spellings)
     }
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """What is called as videos are, also behind links to folders."""
+    walked = (
+        Path(root, name) for root, _, names in os.walk(folder, followlinks=True) for name in names
+    )
+    for path in islice(walked, _MOST):
+        if path.suffix.lower() in SUFFIXES and path.is_file():
+            yield path
+
+
+def _composed(name: str) -> str:
+    """One spelling of letters with accents: file systems of macOS have another."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    """What the file of a video may be called, the likeliest first."""
+    last = PurePath(name)
+    bare = last.stem if last.suffix.lower() in SUFFIXES else last.name
+    return name, f"v_{name}", name.removeprefix("v_"), bare
 
 
 def _split(
@@ -233,7 +265,7 @@ def _digest(split: TemporalSplit) -> str:
     for video in split.videos:
         digest.update(f"{video.name}\0{video.announced!r}\0".encode())
         digest.update(video.segments.tobytes() + video.labels.tobytes())
-        digest.update(fingerprint(video.path) if video.path is not None else b"none")
+        digest.update(fingerprint(video.file.path) if video.file is not None else b"none")
     return digest.hexdigest()
 
 

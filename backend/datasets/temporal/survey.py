@@ -21,6 +21,7 @@ def survey_temporal(data: TemporalData, head: int) -> DataSurvey:
         shared={pair: names[:SHOWN] for pair, names in shared.items()},
         shared_counts={pair: len(names) for pair, names in shared.items()},
         findings=data.findings,
+        validated=True,
     )
 
 

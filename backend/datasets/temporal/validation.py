@@ -33,7 +33,7 @@ class TemporalData:
         """Raise DataError with the first error, if there is one."""
         if self.errors:
             first, more = self.errors[0], len(self.errors) - 1
-            rest = f" (and {more} more: assay dataset check lists them)" if more else ""
+            rest = f" (and {more} more: assay check lists them)" if more else ""
             sentence = first.sentence.removesuffix(".")
             where = f"{self.splits[0].source}, {first.split}"
             raise DataError(f"{where}: {first.code}: {sentence}{rest}")
@@ -87,7 +87,7 @@ def _unlearnt(splits: Sequence[TemporalSplit], wanted: Expectations) -> Iterator
             yield finding(
                 "V8", "error", split.split,
                 f"{len(new)} classes occur here but never in training, so they score 0 "
-                f"({some(new)})",
+                f"({some(new)}); 'classes' names those to learn",
                 classes=len(new),
             )  # fmt: skip
 

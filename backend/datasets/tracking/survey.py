@@ -19,6 +19,7 @@ def survey_tracking(data: TrackingData, head: int) -> DataSurvey:
         shared={pair: names[:SHOWN] for pair, names in shared.items()},
         tracks=data.census,
         findings=data.findings,
+        validated=True,
     )
 
 

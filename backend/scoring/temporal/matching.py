@@ -67,8 +67,8 @@ def true_positives(found: Predictions, truth: Segments, thresholds: Floats) -> F
     """Which predictions match, as (thresholds, predictions).
 
     By falling score, each looks at the segments of its class in its video from the highest IoU
-    down, passes by those that are taken, and takes the first one unless its IoU is below the
-    threshold.
+    down, of equal ones from the last back as the reference does, passes by those that are taken,
+    and takes the first one unless its IoU is below the threshold.
     """
     hits = np.zeros((len(thresholds), len(found.scores)), dtype=np.bool_)
     keys = group_keys(truth.labels, truth.videos)
@@ -129,7 +129,7 @@ def _pairs(found: Floats, truth: Floats, thresholds: Floats) -> Iterator[tuple[i
         iou = temporal_iou(found[start : start + size], truth)
         rows, columns = np.nonzero(iou >= thresholds[0])
         overlap = iou[rows, columns]
-        order = np.lexsort((-overlap, rows))
+        order = np.lexsort((-columns, -overlap, rows))
         reached = np.searchsorted(thresholds, overlap, side="right")
         parts = (rows + start, columns, reached)
         yield from zip(*(part[order].tolist() for part in parts), strict=True)

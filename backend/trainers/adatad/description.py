@@ -24,7 +24,7 @@ def described(config: AdaTadConfig) -> tuple[Described, ...]:
 def _data(config: AdaTadConfig) -> tuple[Row, ...]:
     windows, frames = config.windows, config.frames
     length = f"{windows.length} frames" + (
-        f", every {windows.stride}th of the video" if windows.stride > 1 else ""
+        f", one of every {windows.stride} of the video" if windows.stride > 1 else ""
     )
     side = f"{frames.size} x {frames.size}"
     cropped = "random resized crop" if frames.augment else "centre crop"
@@ -110,13 +110,9 @@ def _steps(config: AdaTadConfig) -> tuple[Row, ...]:
         )
     pad = "shorter videos are padded and masked"
     scale = "ImageNet's mean and standard deviation"
-    return (
-        ("1", drawn, slid, slid),
-        _same("2", pad),
-        *((str(place), train, still, still)
-          for place, (train, still) in enumerate(zip(views, centre, strict=True), start=3)),
-        _same("6", scale),
-    )  # fmt: skip
+    steps = ((drawn, slid), (pad, pad), *zip(views, centre, strict=True), (scale, scale))
+    done = (step for step in steps if set(step) != {"none"})
+    return tuple((str(at), train, still, still) for at, (train, still) in enumerate(done, 1))
 
 
 def _backbone(config: AdaTadConfig) -> tuple[tuple[str, str], ...]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from backend.core.errors import CheckpointError, DataError
 from backend.core.records import EvalReport
 from backend.core.trainer import Conditions, EvalRequest
@@ -61,6 +63,7 @@ def evaluate(saved: Saved, request: EvalRequest, config: AdaTadConfig) -> EvalRe
     Raises DataError, CheckpointError and ConfigError.
     """
     config = saved.fitting(config)
+    torch.set_num_threads(config.runner.threads)  # as in training, whatever else runs here
     data = read_subset(saved, request, config)
     (split,) = data.splits
     windows = SlidingWindows(split.usable, config, config.inference.overlap)
@@ -135,13 +138,14 @@ def predictions_of(split: TemporalSplit, found: Mapping[str, Detections]) -> Jso
 
 
 def _conditions(split: TemporalSplit, config: AdaTadConfig) -> Conditions:
-    """``inference.batch`` and what training windows are drawn with play no part."""
+    """``inference.batch`` and what training windows are drawn with play no part. The window and
+    the picture that a checkpoint was trained on are its own, as its weights are: two that differ
+    in them are compared on the same videos."""
     how = config.inference.model_dump(mode="json", exclude={"batch", "val_overlap"})
     settings = {
         **settings_of(options_of(config)),
         **{name: str(value) for name, value in how.items()},
-        **{name: str(getattr(config.windows, name)) for name in ("length", "stride", "align")},
-        "size": str(config.frames.size),
+        "align": str(config.windows.align),
     }
     return Conditions(data_digest=split.digest, evaluator=TASK.evaluator, settings=settings)
 

@@ -102,7 +102,7 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], source: str) ->
         raise CheckpointError(
             f"{source}: of another size: {mapped.origin[wrong[0]]} is "
             f"{list(known[wrong[0]].shape)}, the network's is {list(target[wrong[0]].shape)}; "
-            "choose the preset and the adapter's width that the file was made with"
+            "set model.preset, model.adapter_ratio and model.detector_width as it was made with"
         )
     report = transfer(network, known)
     return LoadReport(
@@ -136,7 +136,10 @@ def find_file(name_or_path: str) -> Path:
             f"{name_or_path}: neither a file nor in the local cache of Hugging Face; fetch it "
             f"with 'hf download {name_or_path}' or give a path"
         )
-    raise CheckpointError(f"{name_or_path}: no such checkpoint")
+    raise CheckpointError(
+        f"{name_or_path}: no such checkpoint; give a file, a folder saved by transformers or a "
+        "name in Hugging Face's local cache ('assay demo adatad --data-only' makes the demo's)"
+    )
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -6,7 +6,8 @@ colour. The file that comes out is one for ``model.pretrained``.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -62,12 +63,14 @@ def pretrained(path: Path, plan: Pretraining = Pretraining()) -> Pretrained:
     """
     told = {"made_by": _MADE_BY, "plan": asdict(plan)}
     if not path.is_file():
-        task = _Task(plan)
-        task.train()
+        with _one_thread():
+            task = _Task(plan)
+            task.train()
+            right = task.right()
         weights = {f"backbone.{name}": one for name, one in task.backbone.state_dict().items()}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_weights(path, weights, {**told, "right": task.right()})
+            save_weights(path, weights, {**told, "right": right})
         except OSError as error:
             raise DataError(f"{path}: cannot be written ({error}); choose another home") from error
     return _known(path, told)
@@ -82,6 +85,17 @@ def _known(path: Path, told: Mapping[str, object]) -> Pretrained:
     if not isinstance(right, dict) or any(facts.get(key) != one for key, one in told.items()):
         raise DataError(f"{path}: is not what this pre-training writes; delete or move it")
     return Pretrained(path, **right)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Small tensors take torch ten times as long if their threads wait for a busy core."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Task:

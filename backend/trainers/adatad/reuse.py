@@ -11,10 +11,10 @@ import fcntl
 import hashlib
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +26,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from backend.core.errors import DataError, StoreError
+from backend.core.events import Noted, Prepared
+from backend.core.trainer import Emit
 from backend.core.wording import some
 from backend.core.workdir import write_atomic
 from backend.datasets.temporal import (
@@ -48,16 +50,17 @@ from backend.trainers.adatad.spec import AdaTadConfig
 _SHAPES = ("width", "layers", "heads", "mlp_ratio", "patch", "tubelet", "chunk", "native")
 """Of a geometry, what a backbone without adapters depends on."""
 _NAME = "features"
+_WHAT = "features of videos"
 
 
 @dataclass(frozen=True)
 class Reuse:
-    """``files``: a video's path to that of its features. ``remarks`` say what was found and what
-    was computed, or why nothing is used again; then there are no files."""
+    """``files``: a video's path to that of its features; ``fill`` puts them in. ``remarks`` say
+    why nothing is used again; then there are none."""
 
     geometry: Geometry
     length: int
-    files: Mapping[Path | None, Path] = field(default_factory=dict)
+    files: dict[Path | None, Path] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
     def features(self, video: TemporalVideo, cut: Cut) -> Tensor | None:
@@ -95,41 +98,61 @@ class _Job(NamedTuple):
     device: torch.device
 
 
-def reuse_of(
-    config: AdaTadConfig, learner: AdaTad, splits: Sequence[TemporalSplit]
-) -> Reuse | None:
-    """The features of all videos of the splits; those that are not there are computed first.
+def reuse_of(config: AdaTadConfig, geometry: Geometry) -> Reuse | None:
+    """Where features will be, none of which is there before ``fill``; None if nobody asked."""
+    if config.reuse.features == "off" or config.reuse.folder is None:
+        return None
+    why = _impossible(config, geometry)
+    remarks = (f"no features are used again: {why}",) if why else ()
+    return Reuse(geometry, config.windows.length, remarks=remarks)
 
-    None if nobody asked for it. Raises DataError for a video that cannot be decoded, StoreError
-    for a folder that cannot be written.
+
+def fill(
+    reuse: Reuse,
+    config: AdaTadConfig,
+    learner: AdaTad,
+    splits: Sequence[TemporalSplit],
+    emit: Emit,
+    asked: Callable[[], str | None] = lambda: None,
+) -> str | None:
+    """Find the features of all videos of the splits; compute those that are not there, and tell
+    of each. The reason if ``asked`` gave one to stop.
+
+    Raises DataError for a video that cannot be decoded, StoreError for a folder that cannot be
+    written.
     """
     folder = config.reuse.folder
-    if config.reuse.features == "off" or folder is None:
+    if reuse.remarks or folder is None:
         return None
-    reuse = Reuse(learner.geometry, config.windows.length)
-    if why := _impossible(config, learner.geometry):
-        return replace(reuse, remarks=(f"no features are used again: {why}",))
     device = resolve_device(config.device)
     job = _Job(config, copy.deepcopy(learner.backbone).to(device).eval(), device)
     videos = list({video.path: video for split in splits for video in split.usable}.values())
-    files, computed = [], 0
-    with _held(folder / _key(job)) as shelf:
-        for video in videos:
-            found = _stored(place := _place(shelf, video))
-            computed += found is None
-            files.append(found or _fill(place, video, job))
-    lossy = [video.name for video, one in zip(videos, files, strict=True) if one.lost]
+    with _held(folder / _key(job), emit) as shelf:
+        places = [_place(shelf, video) for video in videos]
+        found = {place: one for place in places if (one := _stored(place))}
+        missing = {place: v for place, v in zip(places, videos, strict=True) if place not in found}
+        for done, (place, video) in enumerate(missing.items()):
+            emit(Prepared(what=_WHAT, done=done, total=len(missing)))
+            if reason := asked():
+                return reason
+            found[place] = _fill(place, video, job)
+        if missing:
+            emit(Prepared(what=_WHAT, done=len(missing), total=len(missing)))
+    lossy = [v.name for v, place in zip(videos, places, strict=True) if found[place].lost]
     if lossy:
-        why = f"{len(lossy)} videos have frames that cannot be decoded ({some(lossy)}), and what "
-        why += "stands in for one depends on the window"
-        return replace(reuse, remarks=(f"no features are used again: {why}",))
-    remark = (
-        f"features of the frozen backbone are used again, no frame is decoded in training: of "
-        f"{len(videos)} videos {len(videos) - computed} were found in {folder}, {computed} were "
-        "computed"
-    )
-    known = {video.path: one.path for video, one in zip(videos, files, strict=True)}
-    return replace(reuse, files=known, remarks=(remark,))
+        remark = (
+            f"no features are used again: {len(lossy)} videos have frames that cannot be decoded "
+            f"({some(lossy)}), and what stands in for one depends on the window"
+        )
+    else:
+        reuse.files.update(zip((video.path for video in videos), places, strict=True))
+        remark = (
+            "features of the frozen backbone are used again, no frame is decoded in training: of "
+            f"{len(videos)} videos {len(videos) - len(missing)} were found in {folder}, "
+            f"{len(missing)} were computed"
+        )
+    emit(Noted(level="info", message=remark))
+    return None
 
 
 def _impossible(config: AdaTadConfig, geometry: Geometry) -> str:
@@ -177,8 +200,9 @@ def _place(shelf: Path, video: TemporalVideo) -> Path:
 
 
 @contextmanager
-def _held(shelf: Path) -> Iterator[Path]:
-    """Let one process at a time compute: the others wait and find what it has written.
+def _held(shelf: Path, emit: Emit) -> Iterator[Path]:
+    """Let one process at a time compute: the others say that they wait, and find what it has
+    written.
 
     The system lets go if it dies. Raises StoreError for a folder that cannot be written.
     """
@@ -191,7 +215,11 @@ def _held(shelf: Path) -> Iterator[Path]:
             "or reuse.features to off"
         ) from None
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            emit(Prepared(what=f"{_WHAT}, by another process"))
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield shelf
 
 

@@ -86,6 +86,16 @@ class WindowsConfig(Section):
     per_video: int = Field(1, ge=1, description="Windows drawn of each video in an epoch.")
     align: int = Field(1, ge=1, le=768)
 
+    @model_validator(mode="after")
+    def _in_whole_parts(self) -> Self:
+        if over := self.length % self.align:
+            fits = sorted({max(self.length - over, self.align), self.length - over + self.align})
+            raise ValueError(
+                f"'length' is {self.length}, no multiple of 'align', {self.align}; set length to "
+                f"{' or '.join(map(str, fits))}, or align to 1"
+            )
+        return self
+
 
 class FramesConfig(Section):
     """Pixels. ``size`` is the square that the network sees. With ``augment`` a training clip's
@@ -112,7 +122,9 @@ class ModelConfig(Section):
     preset: Literal["videomae-small", "videomae-base", "tiny"] = "videomae-small"
     pretrained: Annotated[str, AfterValidator(_settled)] | None = None
     adapter_ratio: float = Field(0.25, gt=0, le=1, description="Width of adapters, a share.")
-    drop_path: float = Field(0.1, ge=0, lt=1, description="Of the backbone, where it trains.")
+    drop_path: float = Field(
+        0.1, ge=0, lt=1, description="Of the backbone's layers in which something trains."
+    )
     detector_drop_path: float = Field(0.1, ge=0, lt=1)
     detector_width: int | None = Field(None, ge=8, le=2048, description="null: the preset's.")
 
@@ -199,6 +211,12 @@ class AdaTadConfig(TrainConfig):
         """A config that sets one key of ``runner`` keeps this trainer's others."""
         runner = given.get("runner") if isinstance(given, Mapping) else None
         return {**given, "runner": merge(RECIPE, runner)} if isinstance(runner, Mapping) else given
+
+    @model_validator(mode="after")
+    def _classes_differ(self) -> Self:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("'classes' names one twice")
+        return self
 
     @model_validator(mode="after")
     def _rates_have_groups(self) -> Self:

@@ -1,6 +1,7 @@
 """A config made into what the Runner trains."""
 
 import json
+import math
 from functools import partial
 from pathlib import Path
 
@@ -22,13 +23,16 @@ from backend.trainers.adatad.data_survey import survey
 from backend.trainers.adatad.evaluation import EVALUATION, evaluate
 from backend.trainers.adatad.evidence import Probe
 from backend.trainers.adatad.loading import LoadReport
+from backend.trainers.adatad.model.losses import MOMENTUM
 from backend.trainers.adatad.parts import parts_of
-from backend.trainers.adatad.reuse import Reuse, reuse_of
+from backend.trainers.adatad.reuse import Reuse, fill, reuse_of
 from backend.trainers.adatad.spec import SPEC, AdaTadConfig
 from backend.trainers.adatad.validation import Validation
 from backend.trainers.adatad.weights import start
 
 LOAD_REPORT = "load_report.json"
+SETTLING = math.ceil(math.log(0.005) / math.log(MOMENTUM))
+"""Steps after which the normaliser's start, 100, is a two-hundredth of it."""
 
 
 def build(config: AdaTadConfig, work_dir: Path) -> Training:
@@ -43,7 +47,7 @@ def build(config: AdaTadConfig, work_dir: Path) -> Training:
     seed_model(config.seed)
     begun = start(config, train.classes)
     network = begun.network.to(resolve_device(config.device, world_size()))
-    reuse = None if data.errors else reuse_of(config, network, data.splits)
+    reuse = reuse_of(config, network.geometry)
     samples, validation = _windows(config, data, reuse)
     return Training(
         spec=SPEC,
@@ -59,14 +63,16 @@ def build(config: AdaTadConfig, work_dir: Path) -> Training:
         packages=("torchvision", "transformers", "av"),
         notes=begun.notes,
         remarks=(*begun.remarks, *(reuse.remarks if reuse else ())),
-        survey=partial(survey, data, samples, validation.windows, network.geometry, config.seed),
+        survey=partial(survey, data, samples, validation.windows, network.geometry, config),
         refuse=data.refuse,
+        prepare=partial(fill, reuse, config, network, data.splits) if reuse else None,
         losses=("cls_loss", "reg_loss"),
         loaders=_loaders(),
         probe=Probe(validation.windows, config.runner.workers),
         tie="val/loss",
         files=_load_report(begun.report, work_dir),
         may_change=("videos.threads", "reuse."),
+        settling=SETTLING,
     )
 
 

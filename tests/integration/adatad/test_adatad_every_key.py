@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from backend.core.events import Event
 from backend.nn.finetune.weights import save_weights
 from backend.synthetic.untrimmed import write_untrimmed
 from backend.trainers.adatad.data import SlidingWindows, read_data
@@ -127,6 +128,9 @@ def effects(config: AdaTadConfig, work: Path) -> list[object]:
     training = build(config, work)
     assert training.refuse is not None
     training.refuse()
+    prepared: list[Event] = []
+    if training.prepare is not None:
+        training.prepare(prepared.append, lambda: None)
     network, validation = training.model, training.validate
     assert isinstance(network, AdaTad)
     assert isinstance(validation, Validation)
@@ -139,7 +143,7 @@ def effects(config: AdaTadConfig, work: Path) -> list[object]:
         loss = sum(one.item() for one in network.train().loss(batch).values())
     seen = batch.frames.double().sum().item(), batch.valid.sum().item(), batch.starts
     return [start, training.parts.frozen, len(samples), seen, loss, training.facts["classes"],
-            training.remarks, len(validation.windows), answers(config, network)]  # fmt: skip
+            prepared, len(validation.windows), answers(config, network)]  # fmt: skip
 
 
 def answers(config: AdaTadConfig, network: AdaTad) -> object:

@@ -24,7 +24,7 @@ import torch
 
 from backend.trainers.adatad.data import read_data
 from backend.trainers.adatad.model.network import AdaTad
-from backend.trainers.adatad.reuse import reuse_of
+from backend.trainers.adatad.reuse import fill, reuse_of
 from backend.trainers.adatad.weights import geometry_of
 from tests.support import adatad_files
 
@@ -36,7 +36,9 @@ splits = read_data(how, ("train", "val")).splits
 torch.manual_seed(0)
 network = AdaTad(geometry_of(how, splits[0].classes))
 sys.stdin.readline()
-print(reuse_of(how, network, splits).remarks[0])
+told = []
+fill(reuse_of(how, network.geometry), how, network, splits, told.append)
+print(told[-1].message)
 """
 
 

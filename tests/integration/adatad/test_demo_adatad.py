@@ -1,12 +1,13 @@
 """The demo from end to end, with next to no training: every step, table and next command."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from backend.tracking.home import Home
 from backend.trainers.adatad.pretraining import Pretraining
-from studies._demo_adatad import STRATEGIES, Demo, Size
+from studies._demo_adatad import POLICY, STRATEGIES, Demo, Size
 
 TINY = Size(
     train=4,
@@ -23,21 +24,33 @@ TINY = Size(
 )
 
 
+EASY = f"""
+extends: {POLICY}
+min_units: 2
+findings: ignore
+"""
+"""A gate that lets a first version pass that has hardly been trained."""
+
+
 @pytest.mark.timeout(600)
 def test_the_demo_says_what_each_strategy_finds_and_costs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    home = Home(tmp_path / "mlruns")
-    Demo(home, TINY).run()
+    home, policy = Home(tmp_path / "mlruns"), tmp_path / "policy.yaml"
+    policy.write_text(EASY, encoding="utf-8")
+    size = replace(TINY, policy=policy)
+    Demo(home, size).run()
     told = capsys.readouterr().out
     assert [f"{part}/6" in told for part in range(1, 7)] == [True] * 6
     rows = {line.split()[0]: line.split() for line in told.splitlines() if line.strip()}
     assert all(name in rows for name in STRATEGIES)
     assert "trainable parameters" in told
     assert told.count("→ untrimmed") == 3
+    assert "models:/untrimmed@champion, loaded in a fresh process, on holdout_0001.mp4" in told
+    assert "mAP50 " not in told, "the policy is one for detectors of actions"
     reports = list(home.work.glob("*/report.html"))
     assert any(str(path) in told for path in reports)
-    Demo(home, TINY).run()
+    Demo(home, size).run()
     again = capsys.readouterr().out
     assert again.count("trained before") == len(STRATEGIES)
     assert "made before" in again

@@ -22,9 +22,11 @@ from backend.core.events import (
     MetricsLogged,
     MovementObserved,
     NonfiniteSeen,
+    Prepared,
     RunStarted,
 )
 from backend.core.evidence import DataSurvey
+from backend.core.trainer import Emit
 from backend.nn.finetune.weights import load_weights
 from backend.runner.fit import fit
 from backend.runner.training import NoWatch, Point, Probed, Training, Validated
@@ -198,6 +200,30 @@ def test_the_data_is_surveyed_once_before_the_first_step(squares: Path, tmp_path
     resumed = Observed(squares, tmp_path, change)
     assert resumed.all(RunStarted)[0].resumed_from == 1
     assert not resumed.all(DataSurveyed)
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_what_must_be_there_is_prepared_after_the_survey(
+    squares: Path, tmp_path: Path, asks: bool
+) -> None:
+    """Each time a run is continued; who is asked to stop does so before the first step."""
+
+    def prepare(emit: Emit, asked: Callable[[], str | None]) -> str | None:
+        emit(Prepared(what="things", done=1, total=1))
+        return asked() if asks else None
+
+    def change(training: Training) -> Training:
+        return dataclasses.replace(training, survey=DataSurvey, prepare=prepare, settling=7)
+
+    run = Observed(squares, tmp_path, change, stop=1, diagnostics__observe=False)
+    kinds = [event.type for event in run.events]
+    assert kinds.index("Prepared") == kinds.index("DataSurveyed") + 1
+    assert ("MetricsLogged" in kinds) is not asks
+    (started,) = run.all(RunStarted)
+    assert started.plan is not None
+    assert started.plan.settling == 7
+    asks = False
+    assert len(Observed(squares, tmp_path, change).all(Prepared)) == 1
 
 
 def test_the_input_is_probed_early_and_at_the_end(squares: Path, tmp_path: Path) -> None:

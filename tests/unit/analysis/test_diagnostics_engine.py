@@ -15,6 +15,7 @@ from backend.analysis.diagnostics.rules import RULES
 from backend.core.diagnosis import Action, DiagnosticFinding, Fact, Severity
 from backend.core.errors import StoreError
 from backend.core.events import Evaluated, MetricsLogged, Recovered, RunStarted
+from tests.support.courses import training
 from tests.support.evidence_made import Made, healthy, zeros
 
 STEPS = (25, 50, 75, 100, 125, 150)
@@ -324,3 +325,20 @@ def test_zeros_that_others_logged_are_told_though_nothing_says_why() -> None:
     reasons = {rule.rule: rule.reason for rule in said.not_evaluated}
     assert "are 0 at every evaluation, but it is not known" in reasons["B01"]
     assert "exactly 0" not in diagnose(made.first(5).evidence()).verdict
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "said"),
+    [
+        (6, "ended after 6 evaluations, too few to tell whether it has converged; best at epoch"),
+        (8, "ended, neither convergence nor a further gain that counts is shown; best at epoch"),
+    ],
+)
+def test_a_short_course_that_ended_is_not_said_to_gain_nothing(
+    evaluations: int, said: str
+) -> None:
+    values = [0.3 + 0.002 * place for place in range(evaluations)]
+    curves = {"val/mAP": dict(enumerate(values, start=1))}
+    events = [envelope.event for envelope in training(curves, "val/mAP", 20)]
+    ended = diagnose(evidence_of(events), rules=())
+    assert ended.verdict.startswith(said)

@@ -482,7 +482,8 @@ def shipped(name: str) -> Policy:
 
 @pytest.mark.parametrize(
     ("name", "task"), [("default", task) for task in TASKS] + [("strict", "detection"),
-                                                              ("tracking", "tracking")]
+                                                              ("tracking", "tracking"),
+                                                              ("temporal", "temporal")]
 )  # fmt: skip
 def test_shipped_policies_let_a_clear_gain_pass(name: str, task: str) -> None:
     policy, primary = shipped(name), TASKS[task].primary

@@ -240,3 +240,15 @@ def test_an_epoch_that_was_trained_twice_counts_once() -> None:
 
     assert found.curves == {"train/loss": {1: 2.0, 2: 0.75}}
     assert found.seconds == {1: 120.0, 2: 120.0}
+
+
+def test_a_running_mean_counts_as_it_stands_at_the_end_of_its_epoch() -> None:
+    points = [
+        MetricsLogged(step=1, epoch=1, metrics={"train/loss": 4.0}),
+        MetricsLogged(step=8, epoch=1, metrics={"train/loss": 1.5}, ends=True),
+        MetricsLogged(step=9, epoch=2, metrics={"train/loss": 3.0}),
+        MetricsLogged(step=10, epoch=2, metrics={"train/loss": 1.0}),
+    ]
+    found = course_of(envelopes([started("val/mAP", 3), *points]))
+
+    assert found.curves == {"train/loss": {1: 1.5, 2: 2.0}}

@@ -8,6 +8,8 @@ from backend.analysis.report import machine, run
 from backend.analysis.report.course import Course, course_of
 from backend.analysis.report.run import Training
 from backend.core.events import (
+    CheckpointSaved,
+    Evaluated,
     Event,
     FileSaved,
     GpuSample,
@@ -17,7 +19,9 @@ from backend.core.events import (
     Setting,
 )
 from backend.core.evidence import TrainingPlan
+from backend.core.records import Checkpoint
 from tests.support import courses
+from tests.support.comparisons import report
 from tests.support.courses import BRIEF
 
 GIB = 2**30
@@ -123,3 +127,23 @@ def test_what_a_resumed_run_notes_again_is_told_once() -> None:
     note = Noted(level="info", message="copy-paste: 16 made images beside 32 real ones")
     said = run.document(Training(courses.run(), course(note, note))).markdown()
     assert said.count(note.message) == 1
+
+
+def test_a_file_that_only_tells_of_the_start_is_no_export() -> None:
+    told = FileSaved(path="load_report.json", kind="load_report", sha256="ab" * 32)
+    said = run.document(Training(courses.run(), course(told))).markdown()
+    assert "Exported files" not in said
+
+
+@pytest.mark.parametrize(("split", "there"), [("val", True), ("holdout", False)])
+def test_why_the_final_evaluation_is_another_number(split: str, there: bool) -> None:
+    saved = Checkpoint(
+        path="checkpoints/e59.pth", sha256="ab" * 32, step=590, epoch=59,
+        metrics={"val/average_mAP": 0.6864},
+    )  # fmt: skip
+    scores = report(split=split).model_copy(
+        update={"checkpoint": f"/w/{saved.path}", "metrics": {"average_mAP": 0.67}}
+    )
+    events = (CheckpointSaved(checkpoint=saved, best=True), Evaluated(report=scores))
+    said = run.document(Training(courses.run(), course(*events))).markdown()
+    assert ("training gave val/average_mAP 0.6864 for these weights" in said) is there

@@ -4,7 +4,15 @@ import numpy as np
 
 from backend.analysis.diagnostics.rules.b01_metric_zero import RULE
 from backend.core.records import MetricSpec
-from tests.support.evidence_made import Made, baselines, blind, healthy, survey, zeros
+from tests.support.evidence_made import (
+    Made,
+    baselines,
+    blind,
+    healthy,
+    predictions,
+    survey,
+    zeros,
+)
 from tests.support.rule_checks import clear, fired, first_step, unknown
 
 
@@ -16,6 +24,17 @@ def test_zeros_at_every_evaluation() -> None:
     assert [turn.role for turn in found.advice.study] == ["threshold"]
     # a fifth of 600 steps is done at the fifth evaluation; the sixth confirms it
     assert first_step(RULE, zeros()) == 150
+
+
+def test_what_is_predicted_elsewhere_is_no_matter_of_the_threshold() -> None:
+    found = fired(RULE, zeros())
+    assert "passes the threshold" in found.cause
+    made = zeros().replace(observers=(lambda place, step: predictions(step, 0.5),))
+    made = made.with_curves(**{f"val_{name}": np.full(24, 0.4) for name in ("lcl_loss", "loss")})
+    elsewhere = fired(RULE, made)
+    assert elsewhere.cause == "nothing that is predicted lies where the truth is"
+    assert not elsewhere.advice.change
+    assert "over the same inputs" in elsewhere.advice.text
 
 
 def test_the_same_run_with_one_value_above_zero_is_clear() -> None:

@@ -28,6 +28,16 @@ def test_one_per_cent_is_the_limit() -> None:
     assert fired(RULE, probed([probe(600, 0.9)]))
 
 
+def test_a_loss_that_falls_speaks_against_the_truth() -> None:
+    """Whatever is learnt does not hold in validation, which no blind network shows."""
+    for ratio, said in ((0.96, "does not use its input"), (0.94, "against their own truth")):
+        assert said in fired(RULE, probed([probe(600, ratio)])).headline
+    found = fired(RULE, probed([probe(600, 0.9)]))
+    assert "(ratio 0.900)" in found.headline
+    assert "does not belong to its inputs" in found.cause
+    assert "study over settings does not help" in found.advice.text
+
+
 def test_amid_training_the_loss_must_be_trivial_too() -> None:
     """Each network is blind before it sees: at a quarter the loss has to say the same."""
     early = probed([probe(150, 1.0)]).first(12)
@@ -56,6 +66,8 @@ def test_a_loss_above_all_trivial_ones_has_learnt_nothing_to_use_the_input_with(
         train_lcl_loss=high, val_lcl_loss=high, train_mlc_loss=high, val_mlc_loss=high
     )
     unknown(RULE, slow, "has not even come down")
+    against = probed([probe(600, 0.9)], slow)
+    assert "speaks against" in fired(RULE, against).headline
     assert fired(RULE, slow.with_curves(train_mlc_loss=high * 0.64, val_mlc_loss=high * 0.64))
 
 

@@ -81,3 +81,14 @@ def test_five_points_are_needed() -> None:
 @pytest.mark.parametrize("factor", [1e-3, 50.0])
 def test_losses_in_another_unit_change_nothing(factor: float) -> None:
     assert first_step(RULE, diverging().scaled(factor)) == first_step(RULE, diverging())
+
+
+def test_losses_whose_scale_still_moves_are_not_judged() -> None:
+    """AdaTAD's are divided by a running mean that begins at 100."""
+    made = healthy(24)
+    rising = 0.4 * (1 - 0.8 * 0.8 ** np.arange(24))
+    made = made.with_curves(train_loss=rising)
+    assert fired(RULE, made)
+    clear(RULE, made.planned(settling=251))
+    unknown(RULE, made.planned(settling=600), "needs a training loss at 5 evaluations")
+    assert fired(RULE, diverging(begin=14).planned(settling=51))

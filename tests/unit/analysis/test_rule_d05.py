@@ -43,7 +43,7 @@ def test_the_clips_are_named() -> None:
 def test_splits_that_share_a_match_leak() -> None:
     found = fired(RULE, healthy().surveyed(shared={"train+val": ("match 3",)}))
     assert "train and val share match 3" in found.headline
-    assert "no image or match is in two splits" in found.advice.text
+    assert "no video, image or match is in two splits" in found.advice.text
     assert "annotations" not in found.advice.text, "they are not at fault"
     clear(RULE, healthy().surveyed(shared={"train+val": ()}))
 

@@ -25,6 +25,17 @@ def test_errors_stop_and_warnings_stay_warnings() -> None:
     assert "Training goes on" in found.advice.text
 
 
+def test_a_note_alone_is_no_warning() -> None:
+    """THUMOS' Ambiguous is left out of every run, as the config has it."""
+    note = S1.model_copy(update={"code": "V7", "level": "note"})
+    found = fired(RULE, healthy().surveyed(findings=(note,)))
+    assert (found.severity, found.advice.text) == ("info", "Nothing: it is as the config has it.")
+    mixed = fired(RULE, healthy().surveyed(findings=(note, S1)))
+    assert (mixed.severity, mixed.headline[:3]) == ("warning", "S1:")
+    assert "Training goes on" in mixed.advice.text
+    assert fired(RULE, healthy().surveyed(findings=(note, N4))).severity == "stop"
+
+
 def test_errors_come_first_and_all_are_told_with_their_numbers() -> None:
     found = fired(RULE, tracker().surveyed(findings=(S1, N4, N6, N8)))
     codes = [found.headline.index(code) for code in ("N4", "N6", "N8", "S1")]
@@ -55,6 +66,7 @@ def test_clean_data_are_clear_and_unvalidated_ones_unknown() -> None:
     clear(RULE, tracker())
     unknown(RULE, tracker().replace(survey=None), "did not validate")
     unknown(RULE, healthy(), "did not validate")
+    clear(RULE, healthy().surveyed(validated=True))
     fired(RULE, tracker().surveyed(tracks=(), findings=(N4,)))
 
 

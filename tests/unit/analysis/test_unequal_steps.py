@@ -33,3 +33,13 @@ def test_clearly_different_numbers_of_steps_are_told(old: int, new: int) -> None
 )
 def test_about_as_many_steps_or_unknown_ones_are_not(old: int | None, new: int | None) -> None:
     assert unequal_steps(old, new) == []
+
+
+def test_two_checkpoints_of_one_run_differ_in_nothing_else() -> None:
+    sides = [
+        side.model_copy(update={"checkpoint": side.checkpoint.model_copy(update={"run": "run-1"})})
+        for side in (trained("a", 1000), trained("b", 3000))
+    ]
+    assert about_sides((sides[0], sides[1]), reports()) == (
+        "Both are of one run, which speaks for these two weight files, not for their recipes.",
+    )

@@ -92,6 +92,19 @@ def test_overrides_make_sections() -> None:
     assert apply_overrides({}, {"a.b.c": 1}) == {"a": {"b": {"c": 1}}}
 
 
+def test_off_is_a_word_and_true_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "words.yaml"
+    path.write_text("amp: off\nrecover: true\nlabels: [no, False]\n")
+    assert load_yaml(path) == {"amp": "off", "recover": True, "labels": ["no", False]}
+    assert parse_overrides(["a=off", "b=true"]) == {"a": "off", "b": True}
+
+
+@pytest.mark.parametrize(("word", "meant"), [("off", False), ("yes", True), ("false", False)])
+def test_a_boolean_takes_every_word_of_yaml(word: str, meant: bool) -> None:
+    given = parse_overrides([f"tensorboard={word}"])
+    assert resolve(YOLO, given, "here").tensorboard is meant
+
+
 YOLO = {"kind": "yolo", "model": "m.safetensors", "data": "data.yaml"}
 
 

@@ -97,7 +97,10 @@ def test_what_is_left_out_is_counted_by_its_reason(root: Path) -> None:
 def test_missing_files(root: Path) -> None:
     (root / "videos/b.mp4").unlink()
     data = check_temporal(root, SPLITS)
-    assert only(data) == (f"error V1 training: 1 of 2 videos have no file in {root}/videos (b).")
+    assert only(data) == (
+        f"error V1 training: 1 of 2 videos have no file in {root}/videos (b); "
+        "videos.allow_missing leaves them out."
+    )
     with pytest.raises(DataError, match=r"annotations\.json, training: V1: 1 of 2 videos"):
         data.refuse()
     allowed = check_temporal(root, SPLITS, wanted=Expectations(allow_missing=True))
@@ -121,6 +124,41 @@ def test_files_under_activitynets_prefix_and_in_other_folders(root: Path, tmp_pa
     assert told(data) == []
     with pytest.raises(DataError, match="no such folder"):
         read_temporal(root, SPLITS, ReadOptions(videos=tmp_path / "none"))
+
+
+def test_files_behind_links_and_under_names_that_differ_in_spelling(
+    root: Path, tmp_path: Path
+) -> None:
+    entries = {"caf\u00e9": made.entry("training", made.RUNS), "c.mp4": made.entry("extra", [])}
+    entries["more/b"] = made.entry("extra", [])
+    changed(root, **entries)
+    shutil.move(root / "videos/c.mp4", tmp_path / "c.mp4")
+    (root / "videos/c.mp4").symlink_to(tmp_path / "c.mp4")
+    (tmp_path / "store").mkdir()
+    videos_made.write(tmp_path / "store/cafe\u0301.mp4", codec="mpeg4")
+    (root / "videos/linked").symlink_to(tmp_path / "store")
+    data = check_temporal(root, (*SPLITS, "extra"))
+    assert not data.errors
+    assert [len(split.usable) for split in data.splits] == [3, 1, 2]
+
+
+def test_of_several_files_the_least_deep_one_counts(root: Path) -> None:
+    (root / "videos/a small").mkdir()
+    shutil.copy(root / "videos/a.mp4", root / "videos/a small/c.mp4")
+    assert read_temporal(root, ("val",))[0].videos[0].path == root / "videos/c.mp4"
+
+
+def test_links_to_nothing_and_folders_called_like_files_are_no_files(root: Path) -> None:
+    for name in "ab":
+        (root / f"videos/{name}.mp4").unlink()
+    (root / "videos/a.mp4").symlink_to("away.mp4")
+    (root / "videos/b.mp4").mkdir()
+    assert told(check_temporal(root, SPLITS))[0].startswith("error V1 training: none of 2 videos")
+
+
+def test_annotations_without_a_class_are_refused(root: Path) -> None:
+    with pytest.raises(DataError, match=r"save those that are no class \(jump, run\)"):
+        read_temporal(root, SPLITS, ReadOptions(ignored=("jump", "run")))
 
 
 def test_files_that_cannot_be_used(root: Path) -> None:
@@ -185,7 +223,8 @@ def test_classes_and_splits_without_actions(root: Path) -> None:
     changed(root, b=made.entry("training", []))
     assert told(check_temporal(root, SPLITS)) == [
         "warning V8 training: 1 of 2 classes have no action (run).",
-        "error V8 validation: 1 classes occur here but never in training, so they score 0 (run).",
+        "error V8 validation: 1 classes occur here but never in training, so they score 0 (run); "
+        "'classes' names those to learn.",
     ]
     changed(root, a=made.entry("training", []))
     assert told(check_temporal(root, SPLITS))[0] == (

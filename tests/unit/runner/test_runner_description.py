@@ -22,11 +22,12 @@ def test_the_brief_s_recipe() -> None:
     assert said["batch"] == said["samples of an optimizer step"] == "8"
     assert said["loader processes"] == "12"
     assert said["batches that each has ready"] == "6"
-    assert said["learning rates"] == "backbone 0, adapter 0.0002, detector 0.0001"
+    rates = "backbone 0, adapter 0.0002, detector 0.0001"
+    assert said["learning rates, where a group trains"] == rates
     assert said["weight decay"] == "0.05; 0 for biases, norms, embeddings"
     assert said["mixed precision"] == "AMP in float16, loss scaled"
     assert said["gradient clipping"] == "norm 1"
-    assert said["average of the weights (EMA)"].startswith("momentum 0.001;")
+    assert said["average of the weights (EMA)"].startswith("momentum 0.001, higher in a short")
     assert said["activation checkpointing"] == "backbone.blocks.*"
     assert said["warm-up"] == "5 epochs, linear from 0.01 of the rate"
     assert said["then"] == "cosine to 0 of the rate at the last step"

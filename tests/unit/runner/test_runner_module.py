@@ -56,6 +56,15 @@ def test_without_gradients_nothing_is_computed_again() -> None:
         assert torch.equal(net(torch.ones(2, 4)), Net().eval()(torch.ones(2, 4)))
 
 
+def test_a_copy_computes_with_its_own_weights_and_mode() -> None:
+    net = Net()
+    recompute(net, ["blocks.*"])
+    other = copy.deepcopy(net).eval()
+    nn.init.zeros_(other.blocks[1][0].weight)
+    nn.init.zeros_(other.blocks[1][0].bias)
+    assert not other(torch.randn(6, 4)).any()
+
+
 def test_a_module_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match="no module is called 'encoder'"):
         recompute(Net(), ["encoder"])

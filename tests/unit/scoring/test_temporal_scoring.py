@@ -289,6 +289,14 @@ def test_equal_scores_rank_by_their_place_in_the_list_of_their_video() -> None:
     assert ranked.hits[0].tolist() == [True, False, False, True]
 
 
+def test_of_equally_overlapped_segments_the_last_one_is_taken() -> None:
+    """As in the reference, whose ascending order of IoU is read backwards."""
+    gt = truth(("run", 0, 10), ("run", 10, 20))
+    pred = found(("run", 0, 20, 0.9), ("run", 0, 10, 0.8))
+
+    assert match(gt, pred, OPTIONS).found.hits[2].tolist() == [True, True]
+
+
 def test_a_row_of_ones_and_one_video_alone_are_the_scores() -> None:
     evidence = match(*dataset(videos=7, classes=3, seed=8), OPTIONS)
     scores = evidence.scores()

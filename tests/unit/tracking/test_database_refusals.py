@@ -1,4 +1,6 @@
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -77,3 +79,19 @@ def test_a_file_system_without_wal_is_refused() -> None:
         pytest.raises(StoreError, match="does not support SQLite's WAL mode"),
     ):
         database._use_wal(connection, Path("/net/mlflow.db"))
+
+
+def test_another_look_at_a_database_in_use_loses_nothing(tmp_path: Path) -> None:
+    """POSIX locks belong to a process: closing any file of the database would drop them, and the
+    next process to leave would delete the log under the connection that is still open."""
+    path = tmp_path / "mlflow.db"
+    mlflow_like(path)
+    prepare(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as writing:
+        writing.execute("INSERT INTO runs VALUES ('before')")
+        prepare(path)
+        look = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT x FROM runs')"
+        subprocess.run([sys.executable, "-c", f"{look}.fetchall()", str(path)], check=True)
+        writing.execute("INSERT INTO runs VALUES ('after')")
+        with closing(sqlite3.connect(path)) as reading:
+            assert reading.execute("SELECT x FROM runs").fetchall() == [("before",), ("after",)]

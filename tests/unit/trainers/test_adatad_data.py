@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
-from backend.core.errors import ConfigError, DataError
+from backend.core.errors import DataError
 from backend.datasets.temporal import TemporalData, centre_view, load_window, trainable
 from backend.runner.data import Stream
 from backend.runner.distributed import Ranks
@@ -85,8 +86,8 @@ def test_data_are_held_against_the_config(folder: Path) -> None:
     allowed = config(folder, videos__allow_missing=True)
     assert codes(data(allowed)) == []
     assert {drawn(allowed)[at].video for at in range(4)} == {"b"}
-    with pytest.raises(ConfigError, match="align 5"):
-        read_data(config(folder, windows__align=5), ("train",))
+    with pytest.raises(ValidationError, match="no multiple of 'align', 5; set length to "):
+        config(folder, windows__align=5)
 
 
 def test_classes_are_given_or_the_config_s_or_all_of_the_file(folder: Path) -> None:

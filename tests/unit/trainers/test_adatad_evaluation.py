@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backend.analysis.reports import paired_evidence
 from backend.core.errors import CheckpointError, DataError
 from backend.core.records import EvalReport
 from backend.core.trainer import EvalRequest
@@ -119,9 +120,23 @@ def test_the_final_evaluation_has_its_own_overlap_and_says_so(
     told = conditions(saved, asked(saved, data, tmp_path), config)
     assert told.of(report)
     wanted = {"overlap": "0.75", "sigma": "0.7", "top_k": "2000", "min_score": "0.001",
-              "max_segments": "2000", "per_class": "True", "length": "32", "stride": "1",
-              "size": "16", "tiou": "[0.3, 0.4, 0.5, 0.6, 0.7]"}  # fmt: skip
+              "max_segments": "2000", "per_class": "True", "align": "1",
+              "tiou": "[0.3, 0.4, 0.5, 0.6, 0.7]"}  # fmt: skip
     assert wanted.items() <= report.settings.items()
+
+
+def test_checkpoints_of_other_windows_and_pictures_can_be_compared(
+    saved: Saved, data: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "wider.safetensors"
+    made_by = adatad_files.config(windows__length=64, windows__stride=2, frames__size=32)
+    adatad_files.saved(path, made_by, CLASSES)
+    wider = read_checkpoint(path)
+    assert (saved.length, wider.length, saved.size, wider.size) == (32, 64, 16, 32)
+    one = scored(saved, data, tmp_path / "one")
+    other = scored(wider, data, tmp_path / "other")
+    first, second = paired_evidence((one, other))
+    assert (first.scores().metrics, second.scores().metrics) == (one.metrics, other.metrics)
 
 
 @pytest.mark.parametrize(
@@ -129,11 +144,18 @@ def test_the_final_evaluation_has_its_own_overlap_and_says_so(
     [
         ({"inference__overlap": 0.25}, True),
         ({"inference__sigma": 0.5}, True),
+        ({"inference__min_score": 0.1}, True),
+        ({"inference__top_k": 10}, True),
+        ({"inference__max_segments": 10}, True),
+        ({"inference__per_class": False}, True),
+        ({"windows__align": 16}, True),
         ({"ignored": ()}, True),
         ({"inference__batch": 7}, False),
         ({"inference__val_overlap": 0.9}, False),
         ({"windows__length": 64, "frames__size": 32}, False),
-        ({"runner__workers": 0, "epochs": 3}, False),
+        ({"windows__stride": 2}, False),
+        ({"windows__trunc_thresh": 0.5, "windows__per_video": 2, "frames__augment": False}, False),
+        ({"runner__workers": 0, "epochs": 3, "videos__threads": 1}, False),
     ],
 )
 def test_conditions_change_with_what_changes_numbers(

@@ -68,5 +68,5 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_it_learns(tmp_path: Path) -> None:
-    plan = Pretraining(clips=160, unseen=120, steps=50, batch=8, warmup=10)
+    plan = Pretraining(clips=64, unseen=60, steps=30, batch=6, warmup=5)
     assert pretrained(tmp_path / "backbone.safetensors", plan).colour > 0.3  # chance: 1 in 6

@@ -1,5 +1,6 @@
 """Features used again: the same bits as without, and never where they would be others."""
 
+import fcntl
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from backend.core.errors import ConfigError, DataError, StoreError
+from backend.core.events import Event, Noted, Prepared
 from backend.datasets.temporal import TemporalData, TemporalVideo
 from backend.runner.data import Stream
 from backend.runner.distributed import Ranks
@@ -24,13 +26,14 @@ from backend.trainers.adatad.data import DrawnWindows, SlidingWindows, read_data
 from backend.trainers.adatad.inference import look
 from backend.trainers.adatad.model.geometry import Geometry
 from backend.trainers.adatad.model.network import AdaTad
-from backend.trainers.adatad.reuse import Reuse, reuse_of
+from backend.trainers.adatad.reuse import Reuse, fill, reuse_of
 from backend.trainers.adatad.selection import apply, group_of, select
 from backend.trainers.adatad.spec import AdaTadConfig
 from backend.trainers.adatad.weights import geometry_of
 from tests.support import adatad_files, temporal_folders, videos_made
 
 CPU = torch.device("cpu")
+Filled = tuple[Reuse, list[Event]]
 
 
 @pytest.fixture
@@ -68,20 +71,30 @@ def data(how: AdaTadConfig) -> TemporalData:
     return read_data(how, ("train", "val"))
 
 
-def stored(how: AdaTadConfig, seed: int = 3) -> Reuse:
-    found = reuse_of(how, network(how, seed), data(how).splits)
+def filled(how: AdaTadConfig, seed: int = 3, read: TemporalData | None = None) -> Filled:
+    model = network(how, seed)
+    found, told = reuse_of(how, model.geometry), list[Event]()
     assert found is not None
-    return found
+    assert fill(found, how, model, (read or data(how)).splits, told.append) is None
+    return found, told
+
+
+def stored(how: AdaTadConfig, seed: int = 3) -> Reuse:
+    return filled(how, seed)[0]
 
 
 def files(store: Path) -> set[Path]:
     return set(store.rglob("*.safetensors"))
 
 
-def counts(reuse: Reuse) -> tuple[int, int]:
+def remark(told: list[Event]) -> str:
+    (message,) = (one.message for one in told if isinstance(one, Noted) and one.level == "info")
+    return message
+
+
+def counts(found: Filled) -> tuple[int, int]:
     """Of the remark: how many videos were found, how many computed."""
-    (remark,) = reuse.remarks
-    words = remark.split()
+    words = remark(found[1]).split()
     return int(words[words.index("were") - 1]), int(words[-3])
 
 
@@ -129,12 +142,13 @@ def test_a_training_and_its_predictions_are_the_same_to_the_bit(
 ) -> None:
     how = config(folder, tmp_path / "store")
     without = trained(how, None)
-    first = stored(how)
+    first = filled(how)
     assert counts(first) == (0, 3)
-    assert_same(without, trained(how, first))
-    again = stored(how)
+    assert_same(without, trained(how, first[0]))
+    again = filled(how)
     assert counts(again) == (3, 0)
-    assert_same(without, trained(config(folder, tmp_path / "store", runner__workers=2), again))
+    workers = config(folder, tmp_path / "store", runner__workers=2)
+    assert_same(without, trained(workers, again[0]))
     before = network(how).state_dict()
     moved = {name for name, one in without[0].items() if not torch.equal(one, before[name])}
     assert any(name.startswith("head.") for name in moved)
@@ -200,7 +214,7 @@ def test_other_features_have_another_key(
     store = tmp_path / "store"
     stored(config(folder, store))
     before = files(store)
-    other = stored(config(folder, store, **overrides), seed)
+    other = filled(config(folder, store, **overrides), seed)
     assert counts(other) == (0, 3)
     assert before < files(store)
     assert len({path.parent for path in files(store)}) == 2
@@ -210,7 +224,7 @@ def test_another_file_by_the_same_name_is_another_video(folder: Path, tmp_path: 
     how = config(folder, tmp_path / "store")
     stored(how)
     videos_made.write(folder / "videos/a.mp4", 60)
-    assert counts(stored(how)) == (2, 1)
+    assert counts(filled(how)) == (2, 1)
     assert len({path.parent for path in files(tmp_path / "store")}) == 1
 
 
@@ -225,9 +239,9 @@ def test_what_features_do_not_depend_on_does_not_change_the_key(
         "windows__trunc_thresh": 0.5, "runner__batch": 1, "runner__workers": 1,
         "runner__amp": "bfloat16", "videos__threads": 1, "inference__overlap": 0.1, "epochs": 3,
     }  # fmt: skip
-    assert counts(stored(config(folder, store, **others))) == (3, 0)
+    assert counts(filled(config(folder, store, **others))) == (3, 0)
     wider = config(folder, store, model__detector_width=32)
-    assert counts(stored(wider)) == (3, 0)
+    assert counts(filled(wider)) == (3, 0)
     assert files(store) == before
 
 
@@ -254,7 +268,7 @@ def test_a_damaged_file_is_made_anew(
     one = min(files(tmp_path / "store"))
     whole = load_file(one)["features"].clone()  # the file is mapped
     damage(one)
-    assert counts(stored(how)) == (2, 1)
+    assert counts(filled(how)) == (2, 1)
     assert torch.equal(load_file(one)["features"], whole)
 
 
@@ -281,17 +295,20 @@ def test_nothing_is_used_again_where_it_would_differ(
     folder: Path, tmp_path: Path, overrides: dict[str, Any], why: str
 ) -> None:
     how = config(folder, tmp_path / "store", **overrides)
-    found = reuse_of(how, AdaTad(geometry_of(how, ("jump", "run"))), data(how).splits)
+    model, told = AdaTad(geometry_of(how, ("jump", "run"))), list[Event]()
+    found = reuse_of(how, model.geometry)
     assert found is not None
-    (remark,) = found.remarks
-    assert why in remark
+    (said,) = found.remarks
+    assert why in said
+    assert fill(found, how, model, data(how).splits, told.append) is None
+    assert not told
     assert not files(tmp_path / "store")
     assert DrawnWindows(data(how).splits[0], how, found)[0].features is None
 
 
 def test_nothing_is_used_again_unless_asked_for(folder: Path, tmp_path: Path) -> None:
     for how in (config(folder), config(folder, tmp_path / "store", reuse__features="off")):
-        assert reuse_of(how, network(how), data(how).splits) is None
+        assert reuse_of(how, network(how).geometry) is None
     assert not (tmp_path / "store").exists()
 
 
@@ -303,10 +320,9 @@ def test_lost_frames_are_not_used_again(folder: Path, tmp_path: Path) -> None:
     read, whole = data(how), video.read_bytes()
     video.write_bytes(whole[: len(whole) * 3 // 4])
     for _ in range(2):
-        found = reuse_of(how, network(how), read.splits)
-        assert found is not None
+        found, told = filled(how, read=read)
         assert not found.files
-        assert "1 videos have frames that cannot be decoded (a)" in found.remarks[0]
+        assert "1 videos have frames that cannot be decoded (a)" in remark(told)
 
 
 def test_a_video_that_cannot_be_decoded_leaves_nothing_behind(
@@ -316,7 +332,7 @@ def test_a_video_that_cannot_be_decoded_leaves_nothing_behind(
     read = data(how)
     (folder / "videos/a.mp4").write_bytes(b"no video")
     with pytest.raises(DataError, match=r"a\.mp4: cannot be decoded"):
-        reuse_of(how, network(how), read.splits)
+        filled(how, read=read)
     assert not files(tmp_path / "store")
 
 
@@ -331,14 +347,51 @@ def test_the_same_video_is_computed_once(folder: Path, tmp_path: Path) -> None:
     copied = folder / "videos/b.mp4"
     copied.write_bytes((folder / "videos/a.mp4").read_bytes())
     how = config(folder, tmp_path / "store", subsets__val="training")
-    reuse = stored(how)
-    assert counts(reuse) == (1, 1)
+    found = filled(how)
+    assert counts(found) == (1, 1)
     video: TemporalVideo = data(how).splits[0].videos[0]
     random.seed(0)
     cut = DrawnWindows(data(how).splits[0], how).drawn(0, np.random.default_rng(0))[1]
-    assert reuse.features(video, cut) is not None
+    assert found[0].features(video, cut) is not None
 
 
 def test_adapters_cannot_be_chunkwise() -> None:
     with pytest.raises(ConfigError, match="adapters look across chunks"):
         Geometry(chunkwise=True)
+
+
+def test_how_far_it_is_is_told_and_it_can_be_stopped(folder: Path, tmp_path: Path) -> None:
+    how = config(folder, tmp_path / "store")
+    found, told, model = reuse_of(how, network(how).geometry), list[Event](), network(how)
+    assert found is not None
+    reasons = iter([None, "enough"])
+    splits = data(how).splits
+    assert fill(found, how, model, splits, told.append, lambda: next(reasons)) == "enough"
+    assert len(files(tmp_path / "store")) == 1
+    assert not found.files
+    _, rest = filled(how)
+    expected = [[(0, 3), (1, 3)], [(0, 2), (1, 2), (2, 2)], []]
+    for events, places in zip((told, rest, filled(how)[1]), expected, strict=True):
+        prepared = [one for one in events if isinstance(one, Prepared)]
+        assert [(one.done, one.total) for one in prepared] == places
+        assert {one.what for one in prepared} <= {"features of videos"}
+    assert "2 were computed" in remark(rest)
+
+
+def test_a_process_that_waits_for_another_says_so(folder: Path, tmp_path: Path) -> None:
+    """The other one has the lock until it was told of."""
+    how = config(folder, tmp_path / "store")
+    shelf = min(files(tmp_path / "store") if filled(how) else ()).parent
+    model, told = network(how), list[Event]()
+    found = reuse_of(how, model.geometry)
+    assert found is not None
+    with (shelf / "lock").open("w", encoding="utf-8") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+
+        def tell(event: Event) -> None:
+            told.append(event)
+            fcntl.flock(other, fcntl.LOCK_UN)
+
+        fill(found, how, model, data(how).splits, tell)
+    assert told[0] == Prepared(what="features of videos, by another process")
+    assert len(found.files) == 3

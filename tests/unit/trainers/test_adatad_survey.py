@@ -1,5 +1,6 @@
 """What is told of the data before the first step."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from backend.datasets.temporal import TemporalData
+from backend.synthetic._untrimmed_files import write_video
 from backend.trainers.adatad.batch import collate
 from backend.trainers.adatad.data import DrawnWindows, SlidingWindows, read_data
 from backend.trainers.adatad.data_survey import (
@@ -17,7 +19,9 @@ from backend.trainers.adatad.data_survey import (
     baselines,
     best,
     points_seen,
+    quality,
     survey,
+    untrained,
 )
 from backend.trainers.adatad.inference import LossSums, look
 from backend.trainers.adatad.model.losses import summed_losses
@@ -69,9 +73,12 @@ def test_the_best_constant_has_the_loss_that_a_validation_would_show(
     cuts = [cut for _, cut in windows.places]
     levels = points_seen(cuts, geometry, 32)
     numbers, wanted, truths = zip(*levels, strict=True)
-    said = best(Points(sum(numbers), torch.stack(wanted).sum(0), torch.cat(truths)))
+    points = Points(sum(numbers), torch.stack(wanted).sum(0), torch.cat(truths))
+    said = best(points)
     found = baselines("val", cuts, geometry, 32)
     assert found is not None
+    new = constant_losses(how, windows, untrained(points))
+    assert new == pytest.approx(found.losses["untrained"], rel=1e-4)
     shown = constant_losses(how, windows, said)
     assert shown == pytest.approx(found.losses["constant"], rel=1e-4)
     for change in (-0.3, 0.3):
@@ -107,8 +114,12 @@ def test_points_are_those_of_the_network_level_by_level(
 def test_what_training_windows_hold_is_told(how: AdaTadConfig, data: TemporalData) -> None:
     drawn = DrawnWindows(data.splits[0], how)
     slid = SlidingWindows(data.splits[1].usable, how, 0.25)
-    found = survey(data, drawn, slid, geometry_of(how, CLASSES), seed=1)
+    found = survey(data, drawn, slid, geometry_of(how, CLASSES), how)
     assert [one.split for one in found.inputs] == ["train", "val"]
+    assert found.validated
+    assert [(one.split, one.units, one.zero_units) for one in found.quality] == [
+        ("train", 2, 0), ("val", 1, 0),
+    ]  # fmt: skip
     assert [(one.split, one.labels) for one in found.labels] == [("train", 3), ("val", 3)]
     (labels,) = found.sampled
     assert (labels.split, labels.positions, labels.positive) == ("train", COUNTED, COUNTED)
@@ -120,9 +131,9 @@ def test_what_training_windows_hold_is_told(how: AdaTadConfig, data: TemporalDat
     for one in found.baselines:
         parts = one.losses["constant"]
         assert parts["loss"] == pytest.approx(parts["cls_loss"] + parts["reg_loss"])
-    again = survey(data, drawn, slid, geometry_of(how, CLASSES), seed=1)
+    again = survey(data, drawn, slid, geometry_of(how, CLASSES), how)
     assert again == found
-    other = survey(data, drawn, slid, geometry_of(how, CLASSES), seed=2)
+    other = survey(data, drawn, slid, geometry_of(how, CLASSES), how.replace({"seed": 2}))
     assert other.sampled != found.sampled
 
 
@@ -133,3 +144,21 @@ def test_without_an_action_there_is_no_constant(how: AdaTadConfig, data: Tempora
             for _, cut in windows.places]  # fmt: skip
     assert baselines("val", bare, geometry_of(how, CLASSES), 32) is None
     assert np.concatenate([cut.labels for _, cut in windows.places]).size
+
+
+def test_videos_of_one_colour_are_counted(tmp_path: Path) -> None:
+    """What cannot be decoded is told of where it is trained on."""
+    folder = temporal_folders.clean(tmp_path / "data")
+    grey = np.full((60, 48, 64, 3), 90, np.uint8)
+    write_video(folder / "videos/b.mp4", grey, 30)
+    how = adatad_files.config(data=folder)
+    train, val = read_data(how, ("train", "val")).splits
+    found = quality(train, how)
+    assert (found.units, found.zero_units, found.examples) == (2, 1, {"zero_units": ("b",)})
+    assert [channel.name for channel in found.channels] == ["red", "green", "blue"]
+    assert all(channel.std > 10 and channel.distinct > 16 for channel in found.channels)
+    assert quality(val, how).zero_units == 0
+    (folder / "videos/a.mp4").write_bytes(b"no video")
+    found = quality(train, how)
+    assert (found.units, found.zero_units) == (1, 1)
+    assert {channel.std < 1 for channel in found.channels} == {True}

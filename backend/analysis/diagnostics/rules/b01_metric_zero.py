@@ -2,7 +2,13 @@
 
 from backend.analysis.diagnostics.chain import below
 from backend.analysis.diagnostics.evidence import Curve, Evidence
-from backend.analysis.diagnostics.predictions import auroc_of, events_in, gets_better, said_of
+from backend.analysis.diagnostics.predictions import (
+    auroc_of,
+    events_in,
+    gets_better,
+    predicted_in,
+    said_of,
+)
 from backend.analysis.diagnostics.rule import Advice, Clear, Fired, Rule, Turn, Unknown, Verdict
 from backend.analysis.diagnostics.series import late, window
 from backend.core.diagnosis import Fact, Shown
@@ -53,14 +59,14 @@ def _named(curves: dict[str, Curve]) -> str:
 def _zero(evidence: Evidence, curves: dict[str, Curve], truth: int) -> Fired:
     names = _named(curves)
     count, steps = max(len(curve) for curve in curves.values()), evidence.steps or evidence.step
-    auroc = auroc_of(evidence)
+    auroc, predicted = auroc_of(evidence), predicted_in(evidence)
     return Fired(
         severity="error",
         headline=f"After {evidence.step} of {steps} steps {names} are exactly 0 in all {count} "
         f"evaluations, with {truth:,} to find{said_of(evidence)}.",
-        cause="nothing that is predicted passes the threshold",
+        cause=ELSEWHERE if predicted else "nothing that is predicted passes the threshold",
         sure="possible" if auroc is None else "likely",
-        advice=ADVICE,
+        advice=COMPARE if predicted else ADVICE,
         evidence=(
             *(Fact(name=key, value=0.0, limit=0.0, step=evidence.step) for key in curves),
             Fact(name="to find in validation", value=float(truth)),
@@ -70,6 +76,11 @@ def _zero(evidence: Evidence, curves: dict[str, Curve], truth: int) -> Fired:
     )  # fmt: skip
 
 
+ELSEWHERE = "nothing that is predicted lies where the truth is"
+COMPARE = Advice(
+    "Draw some of the predictions and of the truth over the same inputs: times or places that are "
+    "off, or another order of classes. If they lie well, nothing is learnt yet: train longer.",
+)
 ADVICE = Advice(
     "Lower the threshold and look at the average precision, which sees progress while the metrics "
     "are still zero.",

@@ -13,6 +13,8 @@ from backend.core.events import InputProbed
 
 UNUSED = 1.01
 """Permuted loss over loss under which the input says nothing to the network."""
+CONTRADICTED = 0.95
+"""Below it another sample's input fits better than its own, which no blind network does."""
 ENOUGH = 50
 SEEING = 3
 """Evaluations before a network that uses nothing is blamed for it."""
@@ -32,7 +34,7 @@ def judge(evidence: Evidence) -> Verdict:
         return Clear()
     if len(evidence.evaluations) < SEEING:
         return Unknown(f"fewer than {SEEING} evaluations: each network is blind before it sees")
-    if _arriving(evidence):
+    if ratio > CONTRADICTED and _arriving(evidence):
         return Unknown(
             "the loss has not even come down to that of a predictor that looks away, so nothing "
             "was learnt that could use the input"
@@ -63,11 +65,17 @@ def _ratio(probe: InputProbed) -> float | None:
 
 
 def _unused(evidence: Evidence, probe: InputProbed, ratio: float) -> Fired:
-    cause, advice = _reason(evidence)
+    cause, advice = _reason(evidence) if ratio > CONTRADICTED else (WRONG_TRUTH, CONTRADICTION)
+    said = (
+        "The loss is the same when the inputs of {} are permuted (ratio {}): the network does not "
+        "use its input."
+        if ratio > CONTRADICTED
+        else "The loss is lower when the inputs of {} are permuted (ratio {}): what the network "
+        "sees in them speaks against their own truth."
+    )
     return Fired(
         severity="error",
-        headline=f"The loss is the same when the inputs of {plural(probe.samples, 'sample')} are "
-        f"permuted (ratio {number(ratio)}): the network does not use its input.",
+        headline=said.format(plural(probe.samples, "sample"), number(ratio)),
         cause=cause,
         sure="proven",
         advice=advice,
@@ -96,6 +104,14 @@ COLLAPSED = Advice(
     "the place in the clip is used.",
     change=(Turn("lr", times=(0.1,)),),
     study=(Turn("lr", times=(0.1, 0.01)),),
+)
+WRONG_TRUTH = (
+    "the truth of validation does not belong to its inputs, or not as that of training does to its"
+)
+CONTRADICTION = Advice(
+    "Draw some of the validation's truth over its inputs, and some of the training's: times or "
+    "places that are off, another order of classes, files under each other's names. A study over "
+    "settings does not help while they disagree."
 )
 BLIND = Advice(
     "Follow the data path: draw inputs as the network gets them, and train on 20 samples alone; "

@@ -74,7 +74,7 @@ def _losses(evidence: Evidence) -> tuple[Curve, float] | Unknown:
     curve, baselines = total_loss(evidence, "train"), evidence.baselines("train")
     constant = baselines.losses.get("constant", {}).get("loss") if baselines else None
     if curve is None:
-        return Unknown("no training loss was logged")
+        return Unknown("no training loss was logged, or none since its scale settled")
     if constant is None:
         return Unknown("the loss of a constant prediction is not known")
     curve = warm(evidence, curve)

@@ -68,8 +68,8 @@ def _zeros(quality: InputQuality, noun: str) -> Iterator[_Fault]:
     empty, units, where = quality.zero_units or 0, quality.units, f"'{quality.split}'"
     if empty / units > ZERO_UNITS:
         yield _Fault(
-            f"{empty:,} of {units:,} {noun} of {where} are all zeros",
-            f"all-zero {noun} in {where}", empty / units, ZERO_UNITS,
+            f"{empty:,} of {units:,} {noun} of {where} are {quality.empty}",
+            f"{noun} in {where} that are {quality.empty}", empty / units, ZERO_UNITS,
             quality.examples.get("zero_units", ()), empty == units,
         )  # fmt: skip
     elif (quality.zero_frames or 0.0) > ZERO_FRAMES:

@@ -67,8 +67,8 @@ def _faulty(faults: list[Fault]) -> Fired:
         words.append("Stride 1 keeps events apart that share a frame.")
     if leaked:
         words.append(
-            "Split so that no image or match is in two splits, or validation says nothing about "
-            "new ones."
+            "Split so that no video, image or match is in two splits, or validation says nothing "
+            "about new ones."
         )
     return Fired(
         severity="warning",
