@@ -133,7 +133,8 @@ def draw(panels: Sequence[Panel | Front], label: str) -> str:
 
 def _metric_panels(course: Course, best: int | None) -> list[Panel]:
     head = course.headline
-    others = [key for key in course.keys(losses=False) if key != head]
+    measured = course.keys(losses=False, split="val/") or course.keys(losses=False)
+    others = [key for key in measured if key != head]
     groups = {head: [head], "other metrics": others[:MOST_LINES]}
     return [
         Panel(title, lines, best)

@@ -130,6 +130,8 @@ def verdict(comparison: Comparison) -> str:
         level = text.level(comparison.confidence)
         said += f": {text.signed(head.delta)} ({level} interval {text.interval(head)})"
     where = cell(text.scored_on(data.units, data.unit, data.split))
+    if data.units < FEW_UNITS and head.verdict in {"better", "worse"}:
+        where += ", which are too few to rely on it"
     return f"{said}, on {where} (comparison `{comparison.key}`)."
 
 

@@ -50,7 +50,7 @@ class Augmentation:
         for name in ("area", "aspect"):
             low, high = getattr(self, name)
             if not 0 < low <= high or (name == "area" and high > 1):
-                raise ConfigError(f"{name} {low:g} to {high:g}: expected rising shares above 0")
+                raise ConfigError(f"{name} {low:g} to {high:g}: expected rising numbers above 0")
         if not 0 <= self.operations <= len(_OPERATIONS):
             raise ConfigError(f"operations {self.operations}: expected 0 to {len(_OPERATIONS)}")
 

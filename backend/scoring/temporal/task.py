@@ -221,7 +221,7 @@ TASK = Task(
     unit="video",
     primary="average_mAP",
     unit_metric="average_mAP",
-    evaluator="assay.temporal 1",
+    evaluator="assay.temporal 2",
     metrics=(
         MetricSpec(
             name="average_mAP",

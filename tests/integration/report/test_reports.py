@@ -131,8 +131,10 @@ def test_the_brief_without_its_claims(home: Home, tmp_path: Path) -> None:
     assert "| 48 | 0.2658 | 0.5085 | 0.2427 |" in text
     assert "| before that | epochs 1 to 47 are not in this record |" in text
     assert "resumed" not in text
+    for known in ("Not yet converged", "too few to tell whether it has converged"):
+        text = text.replace(known, "")  # a rule's name, and the verdict
     for claim in ("converged", "stable", "GPU", "memory", "12 epochs", "improve"):
-        assert claim not in text.replace("Not yet converged", "")  # a rule's name
+        assert claim not in text
 
 
 def test_the_whole_brief_is_answered(home: Home, tmp_path: Path) -> None:

@@ -211,6 +211,8 @@ def test_who_is_better_is_said_by_a_comparison_alone() -> None:
         "'mine' is better than 'other' in mAP50-95: +0.050 (95 % interval +0.030 to +0.070), on "
         "80 images of 'holdout' (comparison `compare-1`)."
     )
+    few = made.model_copy(update={"target": made.target.model_copy(update={"units": 8})})
+    assert "8 images of 'holdout', which are too few to rely on it (" in outlook.verdict(few)
     assert [remark.rule for remark in without] == ["not-compared"]
     assert "better is not known" in without[0].said
     assert outlook.about_comparisons(mine, [], None) == []

@@ -57,6 +57,11 @@ def assert_same(one: Window | Batch, other: Window | Batch) -> None:
             assert torch.equal(here, there)
 
 
+def test_a_class_is_named_once(folder: Path) -> None:
+    with pytest.raises(ValidationError, match="'classes' names one twice"):
+        config(folder, classes=("run", "jump", "run"))
+
+
 def test_splits_are_subsets_by_the_names_that_the_config_gives(folder: Path) -> None:
     how = config(folder, subsets__train="validation", subsets__val="test")
     assert [subset_of(how, split) for split in ("train", "val", "holdout")] == [
