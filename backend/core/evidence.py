@@ -69,11 +69,11 @@ class InputQuality(Record):
 
     ``units`` were looked at (``clips``, ``images``). ``nonfinite``: units with NaN or infinity.
     ``zero_frames``: share of frames that are all zero; ``zero_units``: units of which at least
-    95 % is zero, or whatever else says nothing, which ``empty`` names. ``outside``: share of joints or boxes outside the image. ``mismatched``: units
-    whose length is not the annotation's. ``swapped``: units in which the near person is smaller
-    than the far one. ``integer``: units whose coordinates are whole numbers, as they are after a
-    careless cast. ``examples``: field name to the first five unit names (``integer`` with its
-    channels).
+    95 % is zero, or whatever else says nothing, which ``empty`` names. ``outside``: share of
+    joints or boxes outside the image. ``mismatched``: units whose length is not the annotation's.
+    ``swapped``: units in which the near person is smaller than the far one. ``integer``: units
+    whose coordinates are whole numbers, as they are after a careless cast. ``examples``: field
+    name to the first five unit names (``integer`` with its channels).
     """
 
     split: str

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from backend.catalog import load_config
 from backend.tracking.home import Home
 from backend.trainers.adatad.pretraining import Pretraining
-from studies._demo_adatad import POLICY, STRATEGIES, Demo, Size
+from studies._demo_adatad import MODEL, POLICY, STRATEGIES, Demo, Size
+from studies._demo_parts import Parts
 
 TINY = Size(
     train=4,
@@ -50,7 +52,11 @@ def test_the_demo_says_what_each_strategy_finds_and_costs(
     assert "mAP50 " not in told, "the policy is one for detectors of actions"
     reports = list(home.work.glob("*/report.html"))
     assert any(str(path) in told for path in reports)
-    Demo(home, size).run()
+    parts = Parts(home, "adatad")  # a second demo continues where the first ended
+    runs = parts.store.runs()
+    parts.train_all([load_config(Path(run.work_dir) / "config.yaml") for run in runs])
+    champion = next(one for one in parts.store.promotions(MODEL) if one.version)
+    parts.promote(champion.checkpoint.run, MODEL, policy)
     again = capsys.readouterr().out
     assert again.count("trained before") == len(STRATEGIES)
     assert "made before" in again

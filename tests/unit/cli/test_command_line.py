@@ -142,7 +142,7 @@ def test_help_loads_nothing_heavy() -> None:
         (("train", "strategy.yaml", "--dry-run"), "unknown strategy 'half'; choose one of full"),
         (("train", "--resume", "nothing"), "not a run's work directory"),
         (("train", "--resume", "nothing@48"), "not a run's work directory"),
-        (("study", "run", "nothing"), "unknown study 'nothing'; there is: copy_paste, freezing"),
+        (("study", "run", "nothing"), "unknown study 'nothing'; there is: adapters, copy_paste"),
         (("study", "run", "freezing"), "name one with --config"),
         (("replay", "nothing"), "nothing"),
         (("diagnose", "nothing"), "no run 'nothing'"),

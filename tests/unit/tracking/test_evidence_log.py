@@ -14,6 +14,7 @@ from backend.core.events import (
     HardwareSampled,
     MetricsLogged,
     Noted,
+    Prepared,
     TracksObserved,
 )
 from backend.tracking.evidence import EVIDENCE, EvidenceLog, read_part
@@ -21,9 +22,9 @@ from tests.support.tracks_made import seeing
 
 ELSEWHERE = {
     CheckpointRemoved, CheckpointSaved, Diagnosed, ExpertsObserved, FileSaved, HardwareSampled,
-    MetricsLogged, Noted,
+    MetricsLogged, Noted, Prepared,
 }  # fmt: skip
-"""Kept as metrics, artifacts, tags, or the text of a run's log."""
+"""Kept as metrics, artifacts, tags, or the text of a run's log; ``Prepared`` is progress only."""
 
 
 @pytest.mark.parametrize("final", [False, True])

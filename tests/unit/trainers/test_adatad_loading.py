@@ -168,7 +168,7 @@ def test_another_size_is_refused_and_nothing_is_copied() -> None:
     target = network(seed=2)
     before = {name: one.clone() for name, one in target.state_dict().items()}
     wider = in_reference_names(network(seed=1, width=32), "backbone.")
-    with pytest.raises(CheckpointError, match=r"of another size: backbone\..* choose the preset"):
+    with pytest.raises(CheckpointError, match=r"of another size: backbone\..* set model.preset"):
         load_into(target, wider, "wide.pth")
     assert_same(target.state_dict(), before)
 
