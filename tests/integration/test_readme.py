@@ -32,7 +32,8 @@ PLAYERS = (
 )
 VIDEOS = (
     "--set data=untrimmed --set epochs=1 --set windows.per_video=1 "
-    "--set runner.schedule.warmup_steps=1 --set model.pretrained=null --set freeze.strategy=full"
+    "--set runner.batch=2 --set runner.schedule.warmup_steps=1 --set model.pretrained=null "
+    "--set freeze.strategy=full"
 )
 SHORTER = {
     "epochs=20": "epochs=2",
@@ -81,7 +82,7 @@ extends: configs/demo/untrimmed.yaml
 data: untrimmed
 epochs: 1
 windows: {per_video: 1}
-runner: {schedule: {warmup_steps: 1}}
+runner: {batch: 2, schedule: {warmup_steps: 1}}
 """
 
 
@@ -109,7 +110,7 @@ class Newcomer:
             motrv2_files.shortened(root, 12)
         motrv2_files.saved(folder / "people.safetensors")
         (folder / "volleyball.yaml").write_text(VOLLEYBALL)
-        write_untrimmed(folder / "untrimmed", train=2, val=2)
+        write_untrimmed(folder / "untrimmed", train=4, val=2)
         (folder / "untrimmed.yaml").write_text(UNTRIMMED)
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("ASSAY_")},

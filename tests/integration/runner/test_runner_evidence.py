@@ -109,6 +109,7 @@ def test_the_plan_is_told_with_the_start(squares: Path, tmp_path: Path) -> None:
         "steps": 12, "steps_per_epoch": 6, "warmup_steps": 3, "validations": 3,
         "first_validation": 9, "clip": 2.0, "losses": ("cell_loss",),
         "loaders": {"val": {"reduction": "mean"}}, "samples_per_epoch": 24, "held": 6,
+        "settling": 0,
     }  # fmt: skip
     late = Observed(squares, tmp_path / "b", epochs=1, runner__validation__begin=5)
     plan = late.all(RunStarted)[0].plan

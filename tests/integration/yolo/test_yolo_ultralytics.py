@@ -55,7 +55,7 @@ def test_what_made_images_rely_on_is_there() -> None:
 def test_the_overridden_methods_exist() -> None:
     own = [name for name, value in vars(Engine).items() if inspect.isfunction(value)]
     ours = {"close", "_thaw", "_close_pasting", "_begin_epoch", "_begin_batch", "_end_batch",
-            "_end_epoch"}  # fmt: skip
+            "_end_epoch", "_end_training"}  # fmt: skip
     for name in set(own) - ours:
         assert hasattr(DetectionTrainer, name), name
     assert not any(hasattr(DetectionTrainer, name) for name in ours)

@@ -196,7 +196,7 @@ def test_one_key_of_the_runner_leaves_the_recipe_s_others() -> None:
 
 def test_another_network_or_file_is_one_sentence(checkpoint: Path, tmp_path: Path) -> None:
     for classes in (CLASSES, ("run", "wave")):
-        with pytest.raises(CheckpointError, match=r"of another size: .*choose the preset"):
+        with pytest.raises(CheckpointError, match=r"of another size: .*set model\.preset"):
             begun(checkpoint, classes, model__detector_width=32)
     (tmp_path / "text.safetensors").write_text("no weights")
     with pytest.raises(CheckpointError, match=r"text\.safetensors: damaged"):
