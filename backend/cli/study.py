@@ -126,10 +126,16 @@ def watcher(progress: Any) -> Any:
 def describe(params: dict[str, Any]) -> str:
     """A trial's parameters in a line."""
     return " ".join(
-        f"{_called(key)}={f'{value:.2g}' if isinstance(value, float) else value}"
+        f"{_called(key)}={_short(value) if isinstance(value, float) else value}"
         for key, value in params.items()
         if value is not None
     )
+
+
+def _short(value: float) -> str:
+    """Two digits, or three that say all of it: 0.125 was chosen, 0.00027 drawn."""
+    whole = f"{value:.3g}"
+    return whole if float(whole) == value else f"{value:.2g}"
 
 
 def _called(key: str) -> str:
