@@ -18,7 +18,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +34,7 @@ from backend.trainers.adatad.batch import Batch, Window, collate
 from backend.trainers.adatad.model.geometry import PRESETS
 from backend.trainers.adatad.model.network import AdaTad
 from backend.trainers.adatad.selection import Mode, adapter_of, apply, select
+from benchmarks._measuring import ratio, resident, rounds
 
 SIZES = {"tiny": ("tiny", 64, 1), "published": ("videomae-small", 160, 4)}
 """Preset, pixels of a side, and the layers that last-layers trains."""
@@ -81,7 +81,9 @@ def compare(size: str, options: argparse.Namespace, device: torch.device) -> Non
     )
     batch = window(size, options.frames, device)
     cases = {name: Training(size, name, device) for name in CASES}
-    taken = rounds({name: one.stepper(batch) for name, one in cases.items()}, options, device)
+    taken = rounds(
+        {name: one.stepper(batch) for name, one in cases.items()}, options.rounds, WARM_UP, device
+    )
     found = {name: measured_apart(size, name, options) for name in CASES}
     for name, one in cases.items():
         of, full = found[name], found["full"]
@@ -158,12 +160,6 @@ def memory(size: str, case: str, frames: int, device: torch.device) -> dict[str,
     return {"peak": peak - before, "optimizer": training.state_bytes}
 
 
-def resident(key: str) -> int:
-    """Bytes of this process as the kernel counts them."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:")) * 1024
-
-
 def window(size: str, frames: int, device: torch.device) -> Batch:
     """Noise with a few actions: the time hardly depends on what is seen."""
     preset, side, _ = SIZES[size]
@@ -186,32 +182,6 @@ def window(size: str, frames: int, device: torch.device) -> Batch:
         segments=tuple(one.to(device) for one in batch.segments),
         labels=tuple(one.to(device) for one in batch.labels),
     )
-
-
-def rounds(
-    cases: dict[str, Callable[[], None]], options: argparse.Namespace, device: torch.device
-) -> dict[str, list[float]]:
-    """Seconds of each case by round; the first rounds warm up."""
-    taken: dict[str, list[float]] = {name: [] for name in cases}
-    for number in range(options.rounds + WARM_UP):
-        for name, case in cases.items():
-            start = clock(device)
-            case()
-            if number >= WARM_UP:
-                taken[name].append(clock(device) - start)
-    return taken
-
-
-def clock(device: torch.device) -> float:
-    if device.type == "cpu":
-        return time.process_time()
-    torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def ratio(taken: dict[str, list[float]], one: str, other: str) -> float:
-    pairs = zip(taken[one], taken[other], strict=True)
-    return statistics.median(first / second for first, second in pairs)
 
 
 if __name__ == "__main__":

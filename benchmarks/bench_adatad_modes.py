@@ -40,6 +40,7 @@ from backend.synthetic.untrimmed import write_untrimmed
 from backend.trainers.adatad.pretraining import Pretraining, pretrained
 from backend.trainers.adatad.spec import AdaTadConfig
 from backend.trainers.adatad.trainer import AdaTadTrainer
+from benchmarks._measuring import Never
 from studies._demo_adatad import CONFIG, Size
 
 STRATEGIES = ("head-only", "plain-adapter", "adapter", "last-layers", "full")
@@ -62,13 +63,6 @@ class Result(BaseModel):
 
 Results = Mapping[str, Sequence[Result]]
 """One result per seed, by strategy."""
-
-
-class Never:
-    """A StopSignal that never stops."""
-
-    def reason(self) -> str | None:
-        return None
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ from backend.catalog import load_config
 from backend.config.schema import TrainConfig
 from backend.synthetic._scenes import BOARD
 from backend.synthetic.digits import SIDE, write_digits
+from benchmarks._measuring import Never
 
 ROOT = Path(__file__).parents[1]
 MADE = 300
@@ -38,13 +39,6 @@ COUNTS = {"source": (240, 80, 80), "target-same": (12, 8, 8), "target-new": (32,
 RATIO = 2
 EPOCHS = 21
 """Of real images only: a multiple of 1 + RATIO, so that the steps are equal to the one."""
-
-
-class Never:
-    """A StopSignal that never stops."""
-
-    def reason(self) -> str | None:
-        return None
 
 
 def main() -> None:

@@ -25,15 +25,9 @@ from backend.core.events import Evaluated, Event
 from backend.synthetic.untrimmed import write_untrimmed
 from backend.trainers.adatad.spec import AdaTadConfig
 from backend.trainers.adatad.trainer import AdaTadTrainer
+from benchmarks._measuring import Never
 
 CONFIG = Path(__file__).parents[1] / "configs" / "demo" / "untrimmed.yaml"
-
-
-class NeverStops:
-    """Nobody asks."""
-
-    def reason(self) -> None:
-        return None
 
 
 def main() -> None:
@@ -97,7 +91,7 @@ def trained(config: AdaTadConfig, work_dir: Path) -> dict[str, float | None]:
     """The metrics of a trial."""
     events: list[Event] = []
     work_dir.mkdir()
-    AdaTadTrainer(config, work_dir).fit(events.append, NeverStops())
+    AdaTadTrainer(config, work_dir).fit(events.append, Never())
     (found,) = (event.report.metrics for event in events if isinstance(event, Evaluated))
     return dict(found)
 

@@ -30,16 +30,10 @@ from backend.trainers.mdfed.checkpoint import NETWORK, read_checkpoint
 from backend.trainers.mdfed.model.network import build_network
 from backend.trainers.mdfed.spec import MdFedConfig
 from backend.trainers.mdfed.trainer import MdFedTrainer
+from benchmarks._measuring import Never
 
 DEMO = Path(__file__).parents[1] / "configs" / "demo"
 SHOWN = ("ap_frame", "f1_lcl", "f1_event", "f1_element", "edit")
-
-
-class Never:
-    """A StopSignal that never stops."""
-
-    def reason(self) -> str | None:
-        return None
 
 
 def main() -> None:

@@ -19,7 +19,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +38,7 @@ from backend.trainers.motrv2.model.learner import ClipLearner, ClipTraining
 from backend.trainers.motrv2.model.network import Motr
 from backend.trainers.motrv2.model.tracker import TrackSettings, track
 from backend.trainers.motrv2.selection import Choice, apply, select
+from benchmarks._measuring import ratio, resident, rounds
 
 GEOMETRIES = {
     "published": Geometry(classes=8, proposal_classes=8, denoising=True),
@@ -79,7 +79,9 @@ def steps(name: str, options: argparse.Namespace, device: torch.device) -> None:
     """Each strategy against everything trained."""
     clip = clip_of(options, device)
     learners = {strategy: Training(name, strategy, device) for strategy in STRATEGIES}
-    taken = rounds({key: one.stepper(clip) for key, one in learners.items()}, options, device)
+    taken = rounds(
+        {key: one.stepper(clip) for key, one in learners.items()}, options.rounds, WARM_UP, device
+    )
     found = {strategy: measured_apart(name, strategy, options) for strategy in STRATEGIES}
     print(f"\n{name}: a training step")
     for strategy, one in learners.items():
@@ -161,12 +163,6 @@ def memory(
     return {"peak": peak - before, "optimizer": training.state_bytes}
 
 
-def resident(key: str) -> int:
-    """Bytes of this process as the kernel counts them."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:")) * 1024
-
-
 def attention(name: str, options: argparse.Namespace, device: torch.device) -> None:
     """One layer over the cells of all maps, as in the encoder."""
     of = GEOMETRIES[name]
@@ -196,7 +192,7 @@ def attention(name: str, options: argparse.Namespace, device: torch.device) -> N
         )[0].sum().backward(),
         "grid_sample alone": sampling,
     }  # fmt: skip
-    taken = rounds(cases, options, device)
+    taken = rounds(cases, options.rounds, WARM_UP, device)
     print(f"\n{name}: deformable attention, {cells} cells, forward and backward")
     for case in cases:
         print(f"  {case:18} {ms(taken[case])}  ours / this {ratio(taken, 'ours', case):5.2f}")
@@ -235,7 +231,7 @@ def tracking(name: str, options: argparse.Namespace, device: torch.device) -> No
         for _ in track(network, frames, settings):
             pass
 
-    taken = rounds({"track": follow, "encode": encode}, options, device)
+    taken = rounds({"track": follow, "encode": encode}, options.rounds, WARM_UP, device)
     seconds = {case: statistics.median(values) / len(frames) for case, values in taken.items()}
     print(
         f"\n{name}: tracking, {1 / seconds['track']:.2f} frames per second; encoder alone "
@@ -263,34 +259,8 @@ def clip_of(options: argparse.Namespace, device: torch.device) -> Clip:
     return tuple(frame.to(device) for frame in frames)
 
 
-def rounds(
-    cases: dict[str, Callable[[], None]], options: argparse.Namespace, device: torch.device
-) -> dict[str, list[float]]:
-    """Seconds of each case by round; the first rounds warm up."""
-    taken: dict[str, list[float]] = {name: [] for name in cases}
-    for number in range(options.rounds + WARM_UP):
-        for name, case in cases.items():
-            start = clock(device)
-            case()
-            if number >= WARM_UP:
-                taken[name].append(clock(device) - start)
-    return taken
-
-
-def clock(device: torch.device) -> float:
-    if device.type == "cpu":
-        return time.process_time()
-    torch.cuda.synchronize()
-    return time.perf_counter()
-
-
 def ms(seconds: list[float]) -> str:
     return f"{statistics.median(seconds) * 1e3:8.1f} ms"
-
-
-def ratio(taken: dict[str, list[float]], one: str, other: str) -> float:
-    pairs = zip(taken[one], taken[other], strict=True)
-    return statistics.median(first / second for first, second in pairs)
 
 
 if __name__ == "__main__":

@@ -30,19 +30,13 @@ from backend.core.events import Event, MetricsLogged
 from backend.synthetic.volleyball import write_volleyball
 from backend.trainers.motrv2.spec import Motrv2Config
 from backend.trainers.motrv2.trainer import Motrv2Trainer
+from benchmarks._measuring import Never
 
 DEMO = Path(__file__).parents[1] / "configs" / "demo"
 STRATEGIES = ("minimal", "moderate", "aggressive", "full")
 SHOWN = ("val/HOTA", "val/cls_HOTA", "val/class_accuracy", "val/swept_HOTA", "source/HOTA")
 STEPS = 400
 Found = Mapping[str, float]
-
-
-class Never:
-    """A StopSignal that never stops."""
-
-    def reason(self) -> str | None:
-        return None
 
 
 def main() -> None:

@@ -49,6 +49,7 @@ from backend.trainers.moe_rtdetr.trainer import MoeRtDetrTrainer
 from backend.trainers.yolo.preparation import Checked
 from backend.trainers.yolo.spec import YoloConfig
 from backend.trainers.yolo.trainer import YoloTrainer
+from benchmarks._measuring import Never
 from tests.support.runner_toy import RunnerToyConfig, RunnerToyTrainer
 from tests.support.shapes import write_architecture, write_dataset
 from tests.support.toy import write_toy_data
@@ -67,13 +68,6 @@ SURVEYS: dict[Any, tuple[str, ...]] = {
     mdfed_training: ("_survey",),
     moe_training: ("survey_detection",),
 }
-
-
-class Never:
-    """A StopSignal that never stops."""
-
-    def reason(self) -> str | None:
-        return None
 
 
 class Clock:

@@ -51,19 +51,13 @@ from backend.trainers.yolo.preparation import check
 from backend.trainers.yolo.recorder import VALIDATION, Recorder
 from backend.trainers.yolo.spec import YoloConfig
 from backend.trainers.yolo.trainer import YoloTrainer
+from benchmarks._measuring import Never
 from tests.support.shapes import write_architecture, write_dataset
 
 from ultralytics.models.yolo.detect import DetectionTrainer  # isort: skip
 
 AIM = 1.02
 CONTESTANTS = ("plain", "assay", "quiet")
-
-
-class Never:
-    """A StopSignal that never stops."""
-
-    def reason(self) -> str | None:
-        return None
 
 
 class Cycles:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from backend.core.errors import DataError
 from backend.core.evidence import DataFinding
 from backend.core.wording import some
-from backend.datasets.findings import finding
+from backend.datasets.findings import errors_of, finding, refuse
 from backend.datasets.temporal.census import TemporalCensus, census
 from backend.datasets.temporal.checks import Expectations, check_split
 from backend.datasets.temporal.reading import ReadOptions, fingerprint, read_temporal
@@ -27,16 +26,11 @@ class TemporalData:
     @property
     def errors(self) -> tuple[DataFinding, ...]:
         """The findings that training must not begin with."""
-        return tuple(one for one in self.findings if one.level == "error")
+        return errors_of(self.findings)
 
     def refuse(self) -> None:
         """Raise DataError with the first error, if there is one."""
-        if self.errors:
-            first, more = self.errors[0], len(self.errors) - 1
-            rest = f" (and {more} more: assay check lists them)" if more else ""
-            sentence = first.sentence.removesuffix(".")
-            where = f"{self.splits[0].source}, {first.split}"
-            raise DataError(f"{where}: {first.code}: {sentence}{rest}")
+        refuse(self.splits[0].source, self.findings, "assay check")
 
 
 def check_temporal(

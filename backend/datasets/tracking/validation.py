@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from backend.core.errors import DataError
 from backend.core.evidence import DataFinding, TrackCensus
+from backend.datasets.findings import errors_of, refuse
 from backend.datasets.tracking import check_classes, check_frames, check_proposals
 from backend.datasets.tracking.census import census
 from backend.datasets.tracking.check_database import (
@@ -43,16 +43,11 @@ class TrackingData:
     @property
     def errors(self) -> tuple[DataFinding, ...]:
         """The findings that training must not begin with."""
-        return tuple(one for one in self.findings if one.level == "error")
+        return errors_of(self.findings)
 
     def refuse(self) -> None:
         """Raise DataError with the first error, if there is one."""
-        if self.errors:
-            first, more = self.errors[0], len(self.errors) - 1
-            where = f"{self.splits[0].root}{f', {first.split}' if first.split else ''}"
-            rest = f" (and {more} more: assay dataset check lists them)" if more else ""
-            sentence = first.sentence.removesuffix(".")
-            raise DataError(f"{where}: {first.code}: {sentence}{rest}")
+        refuse(self.splits[0].root, self.findings, "assay dataset check")
 
 
 @dataclass(frozen=True)
